@@ -1,0 +1,72 @@
+"""tensorad: automatic differentiation that can be read.
+
+PyTorch holds the numbers; every derivative is worked out here, in contexts that nest, to any order.
+"""
+
+from typing import Any
+
+import torch
+
+from tensorad import creation as _creation
+from tensorad import random, tree
+from tensorad import rules as _rules
+from tensorad import operators as _operators  # isort: skip - attaches what the rules define
+from tensorad.creation import tensor
+from tensorad.errors import (
+    ArgumentError,
+    ContextError,
+    InPlaceError,
+    MutationError,
+    NoRuleError,
+    NotDifferentiableError,
+    NotRecordedError,
+    RuleError,
+    ShapeError,
+    TensorADError,
+    UnconnectedError,
+    UnconnectedWarning,
+)
+from tensorad.grad import Grad, stop_gradient
+from tensorad.op import OPS as _OPS
+from tensorad.op import defrule
+from tensorad.primitive import primitive
+from tensorad.tensor import Tensor
+
+__version__ = "0.1.0"
+
+_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+__all__ = [
+    "ArgumentError",
+    "ContextError",
+    "Grad",
+    "InPlaceError",
+    "MutationError",
+    "NoRuleError",
+    "NotDifferentiableError",
+    "NotRecordedError",
+    "RuleError",
+    "ShapeError",
+    "Tensor",
+    "TensorADError",
+    "UnconnectedError",
+    "UnconnectedWarning",
+    "defrule",
+    "primitive",
+    "random",
+    "stop_gradient",
+    "tensor",
+    "tree",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The ops of the table under torch's names (`sin`, `matmul`, ...), the functions that make tensors, the dtypes."""
+    if name in _OPS:
+        return _OPS[name]
+    if name in _DTYPES:
+        return _DTYPES[name]
+    raise AttributeError(f"module 'tensorad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_DTYPES, *(name for name in _OPS if name.isidentifier())})

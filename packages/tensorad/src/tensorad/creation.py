@@ -1,0 +1,66 @@
+"""New tensors: from numbers, lists, arrays and torch tensors, or filled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from tensorad.op import OPS, keywords
+from tensorad.tensor import TABLE, Tensor, plain, unrecorded
+
+
+def tensor(
+    data: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None, name: str | None = None
+) -> Tensor:
+    """A Tensor of the values of `data`, which are copied: a change of `data` afterwards does not reach it.
+
+    Args:
+        data: a number, a nest of lists of numbers, a numpy array, a torch tensor (a parameter too), or a Tensor, whose
+            graph is left behind. A list that holds Tensors is stacked, and depends on them.
+        dtype: by default that of `data`; torch's default dtype for Python floats.
+        device: by default that of `data`.
+        name: what pictures and messages call it.
+
+    >>> import tensorad as ts
+    >>> ts.tensor([1.0, 2.0])
+    Tensor([1., 2.])
+    >>> ts.tensor(6, dtype=ts.float64, name="x")
+    Tensor(6., dtype=torch.float64)
+    """
+    if isinstance(data, list | tuple) and any(isinstance(value, Tensor) for value in _values(data)):
+        made = OPS["stack"]([tensor(value) if isinstance(value, list | tuple) else value for value in data])
+        made = made.to(dtype=dtype or made.dtype, device=device or made.device)
+    else:
+        if isinstance(data, Tensor):
+            data = data._leave("tensorad.tensor()")
+        if isinstance(data, torch.Tensor):
+            made = unrecorded(data.detach().to(dtype=dtype, device=device, copy=True))
+        else:
+            made = unrecorded(torch.tensor(data, dtype=dtype, device=device))
+    if name is not None:
+        made.name = name
+    return made
+
+
+def _values(nest: Any) -> list[Any]:
+    return [each for value in nest for each in (_values(value) if isinstance(value, list | tuple) else [value])]
+
+
+def _creator(function: Callable[..., Any]) -> Callable[..., Any]:
+    def create(*args: Any, **kwargs: Any) -> Any:
+        made = function(*plain(args), **keywords(kwargs))
+        return unrecorded(made.detach() if made.requires_grad else made)
+
+    create.__name__ = create.__qualname__ = function.__name__
+    create.__doc__ = f"torch.{function.__name__}, as a Tensor: a constant, of torch's own arguments."
+    return create
+
+
+for _name in (
+    "zeros ones full empty arange linspace logspace eye zeros_like ones_like full_like empty_like rand_like randn_like"
+).split():
+    OPS[_name] = TABLE[getattr(torch, _name)] = _creator(getattr(torch, _name))
+for _name in "new_zeros new_ones new_full new_empty new_tensor".split():
+    _call = _creator(getattr(torch.Tensor, _name))
+    TABLE[getattr(torch.Tensor, _name)] = _call
+    setattr(Tensor, _name, _call)

@@ -1,0 +1,67 @@
+"""Own ops: a function of torch tensors, and its derivative as a pair of functions."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tensorad.errors import RuleError
+from tensorad.node import recording
+from tensorad.op import Op
+from tensorad.tensor import Tensor, plain, unrecorded
+
+
+class Primitive:
+    """A function of torch tensors that the engine does not look into: a node of its own. Made by `primitive`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._call: Callable[..., Any] | None = None
+
+    def defvjp(self, fwd: Callable[..., Any], bwd: Callable[[Any, Any], Sequence[Any]]) -> "Primitive":
+        """Say how to differentiate: `fwd(*args) -> (output, residuals)`, `bwd(g, residuals) -> a cotangent per argument`.
+
+        Both are given torch tensors. Where the gradient is itself recorded, they are given Tensors instead, and `fwd`
+        runs again on them, so that residuals depend on the arguments and the next order is right too.
+        """
+        name = getattr(self, "__name__", "primitive")
+
+        def function(tensors: Sequence[Any]) -> tuple[Any, Any]:
+            return fwd(*tensors) if recording.get() else (self.function(*tensors), None)
+
+        def rule(g: Any, tensors: Sequence[Any], residuals: Any) -> Sequence[Any]:
+            if any(isinstance(tensor, Tensor) for tensor in tensors):
+                residuals = fwd(*tensors)[1]
+            cotangents = bwd(g, residuals)
+            cotangents = cotangents if isinstance(cotangents, tuple | list) else (cotangents,)
+            if len(cotangents) != len(tensors):
+                raise RuleError(f"bwd of {name} returned {len(cotangents)} cotangents for {len(tensors)} arguments")
+            return cotangents
+
+        self._call = Op(f"{name}(tensors)", {"tensors": rule}, function, joint=True).call
+        return self
+
+    def __call__(self, *args: Any) -> Any:
+        if self._call is not None:
+            return self._call(args)
+        if recording.get():
+            name = getattr(self, "__name__", "f")
+            raise RuleError(f"{name} has no derivative yet: call {name}.defvjp(fwd, bwd)")
+        return unrecorded(self.function(*plain(args)))
+
+
+def primitive(function: Callable[..., Any]) -> Primitive:
+    """Turn a function of torch tensors into an op whose derivative `defvjp` gives.
+
+    >>> import torch, tensorad as ts
+    >>> @ts.primitive
+    ... def cube(x):
+    ...     return x**3
+    >>> _ = cube.defvjp(lambda x: (x**3, x), lambda g, x: (3 * g * x**2,))
+    >>> x = ts.tensor(2.0)
+    >>> with ts.Grad() as g:
+    ...     y = cube(x)
+    >>> g.gradient(y, x)
+    Tensor(12.)
+    """
+    return Primitive(function)

@@ -1,0 +1,131 @@
+"""Why a gradient is what it is: how a source reaches a target, or where the path breaks, in words."""
+
+from typing import TYPE_CHECKING
+
+from tensorad.errors import NotRecordedError
+from tensorad.node import Node
+from tensorad.site import line, line_of, name_in_with
+
+if TYPE_CHECKING:
+    from tensorad.grad import Grad
+    from tensorad.tensor import Tensor
+
+
+def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
+    """How `source` reaches `target` in what `context` recorded, or where the path breaks."""
+    name = name_in_with(context.site)
+    if source.node is None or target.node is None:
+        path: list[Node] = []
+    else:
+        path = path_between(target.node, source.node)
+    if path and all(context in node.contexts for node in path[1:]):
+        if len(path) == 1:
+            return "the target is the source itself: the gradient is the cotangent"
+        return "the target depends on the source:\n" + "\n".join(f"  {describe(node)}" for node in path)
+    if path:
+        return cut_path(context, target, source)
+    if target.node is None or context not in target.node.contexts:
+        return str(not_recorded(context, target))
+    reasons = [
+        f"  {how} {line(site)} has no derivative: what is computed from its result is a constant"
+        for site, how in context.cuts.items()
+    ]
+    if born(source) > born(target):
+        reasons.append("  the source was made, or given a new value (x += ..., x[i] = ...), after the target was computed")
+    reasons += [f"  {describe(node)} is where a path from the target ends" for node in ends(context, target.node)]
+    return f"the target does not depend on the source in what {name} recorded." + (
+        " Possible reasons:\n" + "\n".join(reasons) if reasons else ""
+    )
+
+
+def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
+    """The words for a path from source to target that is cut at the edge of what `context` recorded; "" if there is none."""
+    if source.node is None or target.node is None:
+        return ""
+    name = name_in_with(context.site)
+    cut = [node for node in path_between(target.node, source.node)[1:] if context not in node.contexts]
+    if cut:
+        return (
+            f"the target depends on the source through {describe(cut[-1])}, which {when(context, cut[-1].number)}, so it is "
+            f"a constant to {name} and the gradient is zero. Compute it inside the block of {name}"
+        )
+    if born(source) > born(target) and source.node.op is None:
+        return (
+            "the source was made, or given a new value (x += ..., x[i] = ...), after the target was computed, so the "
+            "target cannot depend on it and the gradient is zero"
+        )
+    return ""
+
+
+def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
+    """The error for a target that `context` did not record: it says when the target was made and what to do."""
+    name = name_in_with(context.site)
+    opened = f"{name} (opened {line(context.site)})"
+    made = f" It is the result of {describe(target.node)}." if target.node and target.node.op else ""
+    if born(target) < (context.opened or 0):
+        fault, remedy = f"was made before {opened} opened", "compute it inside the block, or open the context earlier"
+    elif context.closed is not None and born(target) > context.closed:
+        fault = f"was computed after {opened} closed"
+        remedy = f"indent the line that computes it, so that it runs inside the block of {name}"
+    elif target.node is None or not target.node.contexts:
+        fault = f"was recorded by no context, although {name} was open: nothing it was computed from is a Tensor with a "
+        fault += "derivative, or recording was stopped (stop_gradient, detach, another thread)"
+        remedy = "make the inputs with tensorad.tensor(...) before they are used"
+    else:
+        fault, remedy = f"was recorded by other contexts than {opened}", "ask one of those, or compute it under this one"
+    return NotRecordedError(f"the target {fault}.{made} So {name} knows nothing about it: {remedy}.")
+
+
+def when(context: "Grad", number: int) -> str:
+    """When the value with this number was made, seen from `context`."""
+    if number < (context.opened or 0):
+        return "was made before it opened"
+    return "was made after it closed" if context.closed is not None and number > context.closed else "it did not record"
+
+
+def born(tensor: "Tensor") -> int:
+    return tensor.node.number if tensor.node else tensor.born
+
+
+def path_between(target: Node, source: Node) -> list[Node]:
+    """A shortest path from `source` to `target` along the edges, whoever recorded them; empty if there is none."""
+    came_from: dict[Node, Node | None] = {target: None}
+    layer = [target]
+    while layer and source not in came_from:
+        following: list[Node] = []
+        for node in layer:
+            for parent in node.parents:
+                # Parents are older than their children, so nothing older than the source leads to it.
+                if parent is not None and parent not in came_from and parent.number >= source.number:
+                    came_from[parent] = node
+                    following.append(parent)
+        layer = following
+    path: list[Node] = []
+    step: Node | None = source if source in came_from else None
+    while step is not None:
+        path.append(step)
+        step = came_from[step]
+    return path
+
+
+def ends(context: "Grad", target: Node) -> list[Node]:
+    """Where the walk back from `target` ends: the first few leaves, as seen by `context`."""
+    found: list[Node] = []
+    seen, todo = {target}, [target]
+    while todo and len(found) < 5:
+        node = todo.pop()
+        if context not in node.contexts:
+            found.append(node)
+            continue
+        for parent in node.parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                todo.append(parent)
+    return found
+
+
+def describe(node: Node) -> str:
+    """Such as `sin at train.py:3 ('y = ts.sin(x)')`."""
+    what = node.op.name if node.op else "a leaf"
+    label = f"{node.name} = {what}" if node.name and node.op else node.name or what
+    return f"{label} {line_of(node)}".rstrip() if node.op else label
