@@ -7,10 +7,7 @@ from typing import Any
 
 import torch
 
-from tensorad import creation as _creation
-from tensorad import random, tree
-from tensorad import rules as _rules
-from tensorad import operators as _operators  # isort: skip - attaches what the rules define
+from tensorad import creation, operators, random, rules, tree
 from tensorad.creation import tensor
 from tensorad.errors import (
     ArgumentError,
@@ -31,6 +28,9 @@ from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
 from tensorad.primitive import primitive
 from tensorad.tensor import Tensor
+
+creation.attach()
+operators.attach()
 
 __version__ = "0.1.0"
 
@@ -53,6 +53,7 @@ __all__ = [
     "defrule",
     "primitive",
     "random",
+    "rules",
     "stop_gradient",
     "tensor",
     "tree",
@@ -69,4 +70,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_DTYPES, *(name for name in _OPS if name.isidentifier())})
+    return sorted({*__all__, *_DTYPES, *(name for name in _OPS if name.isidentifier() and not name.startswith("_"))})

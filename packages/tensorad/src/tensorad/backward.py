@@ -11,8 +11,8 @@ import torch
 
 from tensorad.errors import MutationError, RuleError
 from tensorad.node import Node, get_number, version
-from tensorad.op import Parts
-from tensorad.site import line_of
+from tensorad.outputs import Parts
+from tensorad.site import line_of, name_of
 from tensorad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def between(owner: "Grad", target: Node, sources: Set[Node]) -> tuple[list[Node]
 
 
 def fit(g: Any, parent: Node, node: Node) -> Any:
-    """Undo what broadcasting, promotion and complex arithmetic did to an operand: `g` in the shape and dtype of `parent`."""
+    """Undo what broadcasting and promotion did to an operand: `g` in the shape and dtype of `parent`."""
     if type(g) is Parts:
         return g
     if g.shape != parent.shape:
@@ -91,8 +91,8 @@ def fit(g: Any, parent: Node, node: Node) -> Any:
             g = g.sum_to_size(parent.shape)
         except RuntimeError as error:
             raise RuleError(
-                f"a rule of {node.op.name if node.op else node} returned a cotangent of shape {tuple(g.shape)} for an operand of shape "
-                f"{tuple(parent.shape)}"
+                f"the rule of {name_of(node)} returned a cotangent of shape {tuple(g.shape)} "
+                f"for an operand of shape {tuple(parent.shape)}"
             ) from error
     if g.dtype != parent.dtype:
         g = torch.real(g) if g.dtype.is_complex and not parent.dtype.is_complex else g
@@ -102,6 +102,6 @@ def fit(g: Any, parent: Node, node: Node) -> Any:
 
 def mutated(node: Node) -> MutationError:
     return MutationError(
-        f"a value that {node.op.name if node.op else node} saved {line_of(node)} was changed in place since, so its derivative would be wrong. "
-        "Change a copy (t.clone()), or ask for the gradient before the change"
+        f"a value that {name_of(node)} saved {line_of(node)} was changed in place since, so its derivative would be "
+        "wrong. Change a copy (t.clone()), or ask for the gradient before the change"
     )

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from tensorad.op import OPS, keywords
-from tensorad.tensor import TABLE, Tensor, plain, unrecorded
+from tensorad.conversions import taken_out
+from tensorad.op import OPS, register
+from tensorad.tensor import Tensor, keywords, plain, unrecorded
 
 
 def tensor(
@@ -32,7 +33,7 @@ def tensor(
         made = made.to(dtype=dtype or made.dtype, device=device or made.device)
     else:
         if isinstance(data, Tensor):
-            data = data._leave("tensorad.tensor()")
+            data = taken_out(data, "tensorad.tensor()")
         if isinstance(data, torch.Tensor):
             made = unrecorded(data.detach().to(dtype=dtype, device=device, copy=True))
         else:
@@ -56,11 +57,9 @@ def _creator(function: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-for _name in (
-    "zeros ones full empty arange linspace logspace eye zeros_like ones_like full_like empty_like rand_like randn_like"
-).split():
-    OPS[_name] = TABLE[getattr(torch, _name)] = _creator(getattr(torch, _name))
-for _name in "new_zeros new_ones new_full new_empty new_tensor".split():
-    _call = _creator(getattr(torch.Tensor, _name))
-    TABLE[getattr(torch.Tensor, _name)] = _call
-    setattr(Tensor, _name, _call)
+def attach() -> None:
+    """Put torch's own creation functions and methods into the table."""
+    for name in "zeros ones full empty arange linspace logspace eye zeros_like ones_like full_like empty_like".split():
+        register(name, _creator(getattr(torch, name)))
+    for name in "rand_like randn_like new_zeros new_ones new_full new_empty new_tensor".split():
+        register(name, _creator(getattr(torch, name, None) or getattr(torch.Tensor, name)))

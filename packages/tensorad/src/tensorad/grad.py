@@ -14,7 +14,7 @@ So in
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, overload
@@ -23,6 +23,8 @@ import torch
 
 from tensorad import tree
 from tensorad.backward import backward
+from tensorad.call import Op
+from tensorad.conversions import taken_out
 from tensorad.errors import (
     ArgumentError,
     ContextError,
@@ -31,8 +33,8 @@ from tensorad.errors import (
     UnconnectedError,
     UnconnectedWarning,
 )
-from tensorad.node import Contexts, Node, Site, caller, differentiable, leaf, next_number, recording
-from tensorad.op import Op
+from tensorad.node import Contexts, Node, differentiable, leaf, next_number, recording
+from tensorad.site import Site, caller
 from tensorad.tensor import Tensor, plain, unrecorded
 from tensorad.why import cut_path, not_recorded, why
 
@@ -42,9 +44,10 @@ _gradient = Op("gradient(input)", {"input": lambda g: g}, lambda data: data, ele
 
 
 def _arrange(entries: tuple[object, ...]) -> None:
-    """Let `entries` be what is open, in this thread and task: the Grads inside of the innermost stop_gradient record."""
+    """Let `entries` be what is open, in this thread and task: the Grads in the innermost stop_gradient record."""
     stops = [place for place, entry in enumerate(entries) if isinstance(entry, Stopped)]
-    recording.set(Contexts.of(entries[stops[-1] + 1 if stops else 0 :], entries))  # pyright: ignore
+    grads = [entry for entry in entries[stops[-1] + 1 if stops else 0 :] if isinstance(entry, Grad)]
+    recording.set(Contexts.of(grads, entries))
 
 
 def _close(entry: object) -> None:
@@ -122,10 +125,10 @@ class Grad:
         wanted, structure = tree.flatten(sources)
         _check(target, wanted, sources)
         contexts = recording.get()
-        nodes = {leaf(source) for source in wanted}
-        if target.node in nodes or (target.node and self in target.node.contexts):
+        start, nodes = target.node, {node for source in wanted if (node := leaf(source))}
+        if start and (start in nodes or self in start.contexts):
             with _mode(contexts, caller()):
-                found = backward(self, target.node, _seed(target, cotangent, contexts), nodes)
+                found = backward(self, start, _seed(target, cotangent, contexts), nodes)
         elif unconnected is None:
             raise not_recorded(self, target)
         else:
@@ -170,22 +173,28 @@ class Grad:
 def _check(target: Any, wanted: list[Any], sources: Any) -> None:
     """That target and sources are Tensors with derivatives, or an error that says which is not."""
     for index, value in enumerate([target, *wanted]):
+        if isinstance(value, Tensor) and differentiable(value.dtype):
+            continue
         what = "the target" if index == 0 else f"the source{tree.path(sources, index - 1)}"
         if not isinstance(value, Tensor):
-            hint = "make it one with tensorad.tensor(...), before it is used" if index else "a gradient is of one Tensor"
-            raise ArgumentError(f"{what} is not a Tensor but of type {type(value).__name__}: {hint}")
-        if not differentiable(value.dtype):
-            raise NotDifferentiableError(
-                f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
-                "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
+            hint = (
+                "make it one with tensorad.tensor(...), before it is used" if index else "a gradient is of one Tensor"
             )
+            raise ArgumentError(f"{what} is not a Tensor but of type {type(value).__name__}: {hint}")
+        raise NotDifferentiableError(
+            f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
+            "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
+        )
 
 
 @contextmanager
-def _mode(contexts: Contexts, site: Site) -> Iterator[None]:
-    """How a backward pass runs: recorded, each op at the line that asked; or on torch tensors, below torch's autograd."""
+def _mode(contexts: Contexts, site: Site) -> Generator[None]:
+    """How a backward pass runs: recorded, each op at the line that asked; or on torch tensors, below torch's autograd.
+
+    Below it, torch does not even look whether there is something to record, which makes small ops 15% faster.
+    """
     if not contexts:
-        with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore # torch looks for nothing to record: 15% less an op
+        with torch._C._AutoDispatchBelowAutograd():  # pyright: ignore[reportPrivateUsage]
             yield
         return
     recording.set(Contexts.of(contexts, contexts.entries, site))
@@ -215,7 +224,8 @@ def _seed(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
 
 def _unalias(results: list[Any], cotangent: Any) -> None:
     """Give each gradient memory of its own: the rule of `a + b` sends the very same cotangent to both."""
-    taken = {plain(cotangent).untyped_storage().data_ptr()} if isinstance(cotangent, Tensor | torch.Tensor) else set[int]()
+    given = plain(cotangent)
+    taken = {given.untyped_storage().data_ptr()} if isinstance(given, torch.Tensor) else set[int]()
     for result in results:
         if result is not None:
             storage = result.data.untyped_storage().data_ptr()
@@ -241,7 +251,13 @@ def stop_gradient(value: Any = None) -> Any:
     >>> g.gradient(y, x)
     Tensor(3.)
     """
-    return Stopped() if value is None else tree.map(lambda tensor: tensor.detach(), value)
+    if value is None:
+        return Stopped()
+
+    def stopped(each: Any) -> Any:
+        return unrecorded(taken_out(each, "stop_gradient()")) if isinstance(each, Tensor) else each
+
+    return tree.map(stopped, value)
 
 
 class Stopped:

@@ -6,23 +6,19 @@ next number of one counter as they are made, so sorting by number is a topologic
 
 import itertools
 import operator
-import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextvars import ContextVar
-from pathlib import Path
-from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from tensorad.call import Op
     from tensorad.grad import Grad
-    from tensorad.op import Op
+    from tensorad.site import Site
     from tensorad.tensor import Tensor
 
-Site = tuple[CodeType, int]
-GENERATED = "<tensorad: "  # the file name, so to speak, of the calls that op.py writes
 next_number = itertools.count(1).__next__
 get_number = operator.attrgetter("number")
 _TorchTensor = torch.Tensor  # a global is found faster than an attribute, and these lines run at every op
@@ -41,14 +37,14 @@ class Contexts(frozenset["Grad"]):
     site: "Site | None"
 
     @classmethod
-    def of(cls, grads: "Iterable[Grad]" = (), entries: tuple[object, ...] = (), site: "Site | None" = None) -> "Contexts":
+    def of(cls, grads: "Iterable[Grad]", entries: tuple[object, ...], site: "Site | None" = None) -> "Contexts":
         contexts = cls(grads)
         contexts.entries, contexts.site = entries, site
         return contexts
 
 
 # Threads start with nothing open, and each asyncio task has its own value: that is what a context variable is for.
-recording: ContextVar[Contexts] = ContextVar("recording", default=Contexts.of())
+recording: ContextVar[Contexts] = ContextVar("recording", default=Contexts.of((), ()))  # noqa: B039 - it is immutable
 
 
 class Node:
@@ -117,29 +113,7 @@ def version(values: Iterable[Any]) -> int:
             try:
                 total += value._version
             except RuntimeError:  # made under torch.inference_mode(), which keeps no counter
-                pass
+                continue
         elif kind is tuple or kind is list:
             total += version(value)
     return total
-
-
-def _files(package: str) -> Iterator[str]:
-    return (str(path) for path in Path(package).parent.rglob("*.py"))
-
-
-# The files that stand between the user's line and an op: tensorad's own, and those parts of torch that are Python.
-INSIDE = {*_files(__file__), *(module.__file__ or "" for module in (torch.functional, torch.overrides, torch._tensor, torch.nn.functional))}
-
-
-def user_site(frame: FrameType) -> Site:
-    """The user's own place in the program: that of the nearest frame, from `frame` up, outside tensorad and torch."""
-    code = frame.f_code
-    while (code.co_filename in INSIDE or code.co_filename.startswith(GENERATED)) and frame.f_back is not None:
-        frame = frame.f_back
-        code = frame.f_code
-    return code, frame.f_lasti
-
-
-def caller() -> Site:
-    """`user_site` of whoever called tensorad."""
-    return user_site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]

@@ -7,13 +7,13 @@ import torch
 
 from tensorad.errors import ShapeError
 from tensorad.op import OPS
-from tensorad.tensor import TABLE, Tensor
+from tensorad.tensor import TABLE, Tensor, replace_value
 
 _BINARY = {
-    "add": "add",
-    "sub": "sub",
+    "add": "__add__",
+    "sub": "__sub__",
     "mul": "mul",
-    "truediv": "div",
+    "truediv": "true_divide",
     "pow": "pow",
     "mod": "remainder",
     "floordiv": "floor_divide",
@@ -24,8 +24,9 @@ _BINARY = {
     "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
 }
-_OTHERS = {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not", "getitem": "getitem"}
-_OTHERS |= {name: name for name in ("lt", "le", "gt", "ge", "eq", "ne")}
+_OTHERS = {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not", "getitem": "getitem"} | {
+    name: name for name in ("lt", "le", "gt", "ge", "eq", "ne")
+}
 
 
 def _reflected(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,30 +42,30 @@ def _in_place(call: Callable[..., Any]) -> Callable[..., Any]:
                 f"an augmented assignment keeps shape and dtype, but would turn {tuple(self.shape)} {self.dtype} into "
                 f"{tuple(value.shape)} {value.dtype}: write x = x + y instead of x += y"
             )
-        return self._become(value)
+        return replace_value(self, value)
 
     return replace
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
     """t[i] = v: `t` becomes a new value, which depends on the old one and on `v`; earlier results keep the old one."""
-    self._become(OPS["setitem"](self, index, value))
+    replace_value(self, OPS["setitem"](self, index, value))
 
 
-for _dunder, _name in _BINARY.items():
-    if _name not in OPS: continue
-    _call = OPS[_name]
-    for _prefix, _form in (("", _call), ("r", _reflected(_call)), ("i", _in_place(_call))):
-        setattr(Tensor, f"__{_prefix}{_dunder}__", _form)
-    for _method in (f"__{_dunder}__", f"__r{_dunder}__"):
-        if hasattr(torch.Tensor, _method):
-            TABLE[getattr(torch.Tensor, _method)] = _call if "__r" not in _method else _reflected(_call)
-for _dunder, _name in _OTHERS.items():
-    if _name not in OPS: continue
-    setattr(Tensor, f"__{_dunder}__", OPS[_name])
-    TABLE[getattr(torch.Tensor, f"__{_dunder}__")] = OPS[_name]
-Tensor.__setitem__ = _setitem  # pyright: ignore[reportAttributeAccessIssue]
-
-for _name in ("T", "mT", "H", "mH", "real", "imag"):
-    if _name not in OPS: continue
-    setattr(Tensor, _name, property(OPS[_name]))
+def attach() -> None:
+    """Give Tensor its operators, in all their forms, and torch's own Tensors the answer for ours on the other side."""
+    for dunder, name in _BINARY.items():
+        call = OPS[name]
+        reflected = _reflected(call)
+        setattr(Tensor, f"__{dunder}__", call)
+        setattr(Tensor, f"__r{dunder}__", reflected)
+        setattr(Tensor, f"__i{dunder}__", _in_place(call))
+        TABLE[getattr(torch.Tensor, f"__{dunder}__")] = call
+        if hasattr(torch.Tensor, f"__r{dunder}__"):
+            TABLE[getattr(torch.Tensor, f"__r{dunder}__")] = reflected
+    for dunder, name in _OTHERS.items():
+        setattr(Tensor, f"__{dunder}__", OPS[name])
+        TABLE[getattr(torch.Tensor, f"__{dunder}__")] = OPS[name]
+    for name in ("T", "mT", "H", "mH", "real", "imag"):
+        setattr(Tensor, name, property(OPS[name]))
+    setattr(Tensor, "__setitem__", _setitem)  # noqa: B010

@@ -4,9 +4,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tensorad.call import Op
 from tensorad.errors import RuleError
 from tensorad.node import recording
-from tensorad.op import Op
 from tensorad.tensor import Tensor, plain, unrecorded
 
 
@@ -19,7 +19,7 @@ class Primitive:
         self._call: Callable[..., Any] | None = None
 
     def defvjp(self, fwd: Callable[..., Any], bwd: Callable[[Any, Any], Sequence[Any]]) -> "Primitive":
-        """Say how to differentiate: `fwd(*args) -> (output, residuals)`, `bwd(g, residuals) -> a cotangent per argument`.
+        """Say how to differentiate: `fwd(*args)` gives (output, residuals), `bwd(g, residuals)` one cotangent each.
 
         Both are given torch tensors. Where the gradient is itself recorded, they are given Tensors instead, and `fwd`
         runs again on them, so that residuals depend on the arguments and the next order is right too.

@@ -2,9 +2,40 @@
 
 import linecache
 import re
-from types import CodeType
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
 
-from tensorad.node import Node, Site
+import torch
+
+from tensorad.node import Node
+
+Site = tuple[CodeType, int]
+GENERATED = "<tensorad: "  # the file name, so to speak, of the calls that call.py writes
+
+
+def _files(package: str) -> Iterator[str]:
+    return (str(path) for path in Path(package).parent.rglob("*.py"))
+
+
+# The files that stand between the user's line and an op: tensorad's own, and those parts of torch that are Python.
+_PARTS_OF_TORCH = (torch.functional, torch.overrides, sys.modules[torch.Tensor.__module__], torch.nn.functional)
+INSIDE = {*_files(__file__), *(module.__file__ or "" for module in _PARTS_OF_TORCH)}
+
+
+def user_site(frame: FrameType) -> Site:
+    """The user's own place in the program: that of the nearest frame, from `frame` up, outside tensorad and torch."""
+    code = frame.f_code
+    while (code.co_filename in INSIDE or code.co_filename.startswith(GENERATED)) and frame.f_back is not None:
+        frame = frame.f_back
+        code = frame.f_code
+    return code, frame.f_lasti
+
+
+def caller() -> Site:
+    """`user_site` of whoever called tensorad."""
+    return user_site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
 
 
 def line_number(code: CodeType, instruction: int) -> int:
@@ -31,7 +62,12 @@ def line_of(node: Node) -> str:
 
 
 def name_in_with(site: Site | None) -> str:
-    """What a context is called in its own `with` line: `g2` of `with ts.Grad() as g2:`; `the Grad` if it has no name."""
+    """What a context is called in its own `with` line, such as `g2`; `the Grad` where that cannot be told."""
     text = linecache.getline(site[0].co_filename, line_number(*site)) if site else ""
     found = re.findall(r"Grad\([^)]*\)\s+as\s+(\w+)", text)
     return found[0] if len(found) == 1 else "the Grad"
+
+
+def name_of(node: Node) -> str:
+    """The name of the op that made `node`."""
+    return node.op.name if node.op else "a leaf"

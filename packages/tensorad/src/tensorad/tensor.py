@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad.errors import InPlaceError, NoRuleError
-from tensorad.node import Node, caller, new_leaf, next_number, recording
+from tensorad.conversions import Conversions
+from tensorad.missing import missing_attribute, no_rule
+from tensorad.node import Node, new_leaf, next_number
 
 
-class Tensor:
+class Tensor(Conversions):
     """A value that tensorad can differentiate: `data`, the backing torch.Tensor, and `node`, how it was made.
 
     Make one with `tensorad.tensor(...)`; ops on Tensors return Tensors. A Tensor is a value: nothing but `t[i] = v`,
@@ -39,11 +40,7 @@ class Tensor:
     else:
 
         def __getattr__(self, name: str) -> Any:
-            if name in _ABOUT_THE_DATA:
-                return getattr(self.data, name)
-            if name.startswith("__") or not hasattr(torch.Tensor, name):
-                raise AttributeError(f"a Tensor has no attribute {name!r}, and neither has torch.Tensor")
-            return _refusal(name)
+            return missing_attribute(self, name)
 
     @classmethod
     def __torch_function__(
@@ -77,82 +74,17 @@ class Tensor:
     def __len__(self) -> int:
         return len(self.data)
 
-    def __iter__(self) -> Iterator["Tensor"]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.unbind(0) if self.ndim else self.data)  # torch's own error for a scalar
 
     def __contains__(self, value: object) -> bool:
         return plain(value) in self.data
 
-    # What leaves the graph: numbers and arrays are constants to whatever is computed from them.
-    def _leave(self, how: str) -> torch.Tensor:
-        for context in recording.get() if self.node else ():
-            context.cuts[caller()] = how
-        return self.data
 
-    def item(self) -> Any:
-        """The value of a one-element Tensor, as a Python number."""
-        return self._leave("item()").item()
-
-    def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
-        return self._leave("tolist()").tolist()
-
-    def numpy(self) -> Any:
-        """The values as a numpy array that shares memory, and so is read-only; copy it to change it."""
-        array = self._leave("numpy()").numpy()
-        array.flags.writeable = False
-        return array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self._leave("__dlpack__()").clone().__dlpack__(**options)  # a copy: its taker may write to it
-
-    def __dlpack_device__(self) -> Any:
-        return self.data.__dlpack_device__()
-
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __float__(self) -> float:
-        return float(self._leave("float()"))
-
-    def __int__(self) -> int:
-        return int(self._leave("int()"))
-
-    def __complex__(self) -> complex:
-        return complex(self._leave("complex()"))
-
-    def __index__(self) -> int:
-        return self.data.__index__()
-
-    def __copy__(self) -> "Tensor":
-        return unrecorded(self.data)._become(self)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
-        memo[id(self)] = copy = unrecorded(self.data.clone())
-        if self.name:
-            copy.name = self.name
-        return copy
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (self.data, self.name)
-
-    def _become(self, value: "Tensor") -> "Tensor":
-        """Let this Tensor be another value from here on: what was computed from the old one keeps the old one."""
-        self.data, self.node = value.data, value.node
-        self.born = value.born if value.node is None else value.node.number
-        return self
-
-
-def _rebuild(data: torch.Tensor, name: str | None) -> Tensor:
-    tensor = unrecorded(data)
-    if name:
-        tensor.name = name
+def replace_value(tensor: Tensor, value: Tensor) -> Tensor:
+    """Let `tensor` be another value from here on: what was computed from the old one keeps the old one."""
+    tensor.data, tensor.node = value.data, value.node
+    tensor.born = value.born if value.node is None else value.node.number
     return tensor
 
 
@@ -186,36 +118,20 @@ def plain(value: Any) -> Any:
 
 _PLAIN = {int, float, bool, complex, str, type(None), slice, type(...), torch.dtype, torch.device, torch.Size}
 TABLE: dict[Any, Callable[..., Any]] = {}  # every torch function with a rule -> what answers for it on Tensors
-_ABOUT_THE_DATA = set(
-    "size dim stride numel nelement nbytes itemsize element_size is_floating_point is_complex is_contiguous layout "
-    "is_cuda is_cpu is_sparse is_quantized is_meta get_device storage_offset untyped_storage data_ptr is_signed".split()
-)
 
 
-def _refusal(name: str) -> Callable[..., Any]:
-    """What a torch method that Tensors do not have does when it is called: say what to type instead."""
-
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        if name.endswith("_"):
-            raise InPlaceError(
-                f"{name}() would change a Tensor in place, and Tensors are values: write `t = t.{name[:-1]}(...)`, or "
-                f"`t[i] = v` to replace a part; to change the memory behind it, use `t.data.{name}(...)`"
-            )
-        raise no_rule(getattr(torch.Tensor, name))
-
-    return refuse
+def restored(data: Any, node: Node | None) -> Any:
+    """The Tensor of `node` again, from its data; data without a node is a constant and stays as it is."""
+    if node is None or data is None:
+        return data
+    tensor = Tensor()
+    tensor.data, tensor.node = data, node
+    return tensor
 
 
-def no_rule(function: Any) -> NoRuleError:
-    """The error for a torch function that the table does not know, with the lines that would add it."""
-    name = getattr(function, "__name__", str(function))
-    if name.endswith("_") and not name.startswith("__") or name == "__setitem__":
-        return InPlaceError(  # type: ignore[return-value]
-            f"torch's {name} would write a Tensor into a torch.Tensor, which keeps no graph: make the receiver a Tensor "
-            "first, t = tensorad.tensor(...), then t[i] = v"
-        )
-    where = getattr(function, "__module__", None) or "torch"
-    return NoRuleError(
-        f"{where}.{name} has no derivative rule. If you know it, add it in two lines, with the function's own argument "
-        f'names:\n    import tensorad as ts\n    ts.defrule("{name}(input)", input=lambda g, input: g * ...)'
-    )
+def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as torch takes them: without Tensors, and under torch's own names."""
+    return {_NUMPY_NAMES.get(name, name): plain(value) for name, value in kwargs.items()} if kwargs else kwargs
+
+
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}

@@ -60,17 +60,23 @@ def register(
 
 def path(nest: Any, index: int) -> str:
     """Where in `nest` the value number `index` stands, such as `['w'][0]`."""
-    return pytree.keystr(pytree.tree_flatten_with_path(nest, is_leaf=_adopt)[0][index][0])
+    try:
+        return pytree.keystr(pytree.tree_flatten_with_path(nest, is_leaf=_adopt)[0][index][0])
+    except ValueError:  # a registered type that does not say what its parts are called
+        return f" number {index}"
 
 
 def _adopt(value: Any) -> bool:
     """Register the type of a dataclass instance when it is first met; never a leaf by itself."""
     kind: Any = type(value)
-    if dataclasses.is_dataclass(kind) and kind not in pytree.SUPPORTED_NODES:
+    if hasattr(kind, "__dataclass_fields__") and kind not in pytree.SUPPORTED_NODES:
         names = [field.name for field in dataclasses.fields(kind)]
 
         def parts(instance: Any) -> tuple[list[Any], None]:
             return [getattr(instance, name) for name in names], None
+
+        def named(instance: Any) -> tuple[list[Any], None]:
+            return [(pytree.GetAttrKey(name), getattr(instance, name)) for name in names], None
 
         def whole(values: Iterable[Any], _: None) -> Any:
             instance = object.__new__(kind)  # __init__ may compute, or take other arguments than the fields
@@ -78,5 +84,5 @@ def _adopt(value: Any) -> bool:
                 object.__setattr__(instance, name, part)
             return instance
 
-        pytree.register_pytree_node(kind, parts, whole)
+        pytree.register_pytree_node(kind, parts, whole, flatten_with_keys_fn=named)
     return False

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING
 
 from tensorad.errors import NotRecordedError
 from tensorad.node import Node
-from tensorad.site import line, line_of, name_in_with
+from tensorad.site import line, line_of, name_in_with, name_of
 
 if TYPE_CHECKING:
     from tensorad.grad import Grad
     from tensorad.tensor import Tensor
+
+_REPLACED = "made, or given a new value (x += ..., x[i] = ...), after the target was computed"
 
 
 def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
@@ -31,7 +33,9 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
         for site, how in context.cuts.items()
     ]
     if born(source) > born(target):
-        reasons.append("  the source was made, or given a new value (x += ..., x[i] = ...), after the target was computed")
+        reasons.append(
+            "  the source was made, or given a new value (x += ..., x[i] = ...), after the target was computed"
+        )
     reasons += [f"  {describe(node)} is where a path from the target ends" for node in ends(context, target.node)]
     return f"the target does not depend on the source in what {name} recorded." + (
         " Possible reasons:\n" + "\n".join(reasons) if reasons else ""
@@ -39,21 +43,18 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
 
 
 def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
-    """The words for a path from source to target that is cut at the edge of what `context` recorded; "" if there is none."""
+    """The words for a path from source to target that is cut at the edge of `context`; "" if there is none."""
     if source.node is None or target.node is None:
         return ""
     name = name_in_with(context.site)
     cut = [node for node in path_between(target.node, source.node)[1:] if context not in node.contexts]
     if cut:
         return (
-            f"the target depends on the source through {describe(cut[-1])}, which {when(context, cut[-1].number)}, so it is "
-            f"a constant to {name} and the gradient is zero. Compute it inside the block of {name}"
+            f"the target depends on the source through {describe(cut[-1])}, which {when(context, cut[-1].number)}, so "
+            f"it is a constant to {name} and the gradient is zero. Compute it inside the block of {name}"
         )
     if born(source) > born(target) and source.node.op is None:
-        return (
-            "the source was made, or given a new value (x += ..., x[i] = ...), after the target was computed, so the "
-            "target cannot depend on it and the gradient is zero"
-        )
+        return f"the source was {_REPLACED}, so the target cannot depend on it and the gradient is zero"
     return ""
 
 
@@ -68,11 +69,16 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
         fault = f"was computed after {opened} closed"
         remedy = f"indent the line that computes it, so that it runs inside the block of {name}"
     elif target.node is None or not target.node.contexts:
-        fault = f"was recorded by no context, although {name} was open: nothing it was computed from is a Tensor with a "
-        fault += "derivative, or recording was stopped (stop_gradient, detach, another thread)"
+        fault = (
+            f"was recorded by no context, although {name} was open: nothing it was computed from is a Tensor with a "
+            "derivative, or recording was stopped (stop_gradient, detach, another thread)"
+        )
         remedy = "make the inputs with tensorad.tensor(...) before they are used"
     else:
-        fault, remedy = f"was recorded by other contexts than {opened}", "ask one of those, or compute it under this one"
+        fault, remedy = (
+            f"was recorded by other contexts than {opened}",
+            "ask one of those, or compute it under this one",
+        )
     return NotRecordedError(f"the target {fault}.{made} So {name} knows nothing about it: {remedy}.")
 
 
@@ -126,6 +132,6 @@ def ends(context: "Grad", target: Node) -> list[Node]:
 
 def describe(node: Node) -> str:
     """Such as `sin at train.py:3 ('y = ts.sin(x)')`."""
-    what = node.op.name if node.op else "a leaf"
+    what = name_of(node)
     label = f"{node.name} = {what}" if node.name and node.op else node.name or what
     return f"{label} {line_of(node)}".rstrip() if node.op else label

@@ -1,0 +1,99 @@
+"""The table: how rows are written, what a call saves, and what a wrong row says."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import tensorad as ts
+from tensorad.call import Op
+from tensorad.op import OPS
+
+
+def test_a_row_of_ones_own() -> None:
+    op = ts.defrule("tested_cube(input)", function=lambda x: x**3, input=lambda g, input: 3 * g * input**2)
+    x = ts.tensor(2.0)
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            y = ts.tested_cube(x)
+        dx = g1.gradient(y, x)
+    assert (op.name, dx.item(), g2.gradient(dx, x).item()) == ("tested_cube", 12, 12)
+
+
+def test_a_row_for_a_torch_function_replaces_the_error() -> None:
+    with pytest.raises(ts.NoRuleError):
+        torch.igammac(ts.tensor(1.0), ts.tensor(1.0))
+    ts.defrule("igammac(input, other)", other=lambda g, input, other: -g * other ** (input - 1) * (-other).exp())
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = torch.igammac(torch.tensor(1.0), x)
+    assert g.gradient(y, x).item() == pytest.approx(-0.1353353)
+
+
+def test_wrong_rows() -> None:
+    with pytest.raises(ts.RuleError, match="no function 'no_such_function'"):
+        ts.defrule("no_such_function(input)", input=lambda g: g)
+    with pytest.raises(ts.RuleError, match="names inptu: no such argument"):
+        ts.defrule("sin(input)", input=lambda g, inptu: g)
+    with pytest.raises(ts.RuleError, match="names other: no such argument"):
+        ts.defrule("sin(input)", other=lambda g: g)
+
+
+def saved(function: Any, *arguments: Any) -> tuple[Any, ...]:
+    with ts.Grad():
+        return function(*arguments).node.saved
+
+
+def test_only_what_rules_name_is_saved() -> None:
+    x, y = ts.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0])
+    assert saved(torch.add, x, y) == ()
+    assert saved(torch.sin, x)[0] is x.data
+    assert saved(torch.mul, x, 2.0) == (2.0, None)  # x would serve the derivative by 2.0
+    with ts.Grad():
+        z = x.exp()
+    assert z.node is not None
+    assert z.node.saved[0] is z.data
+
+
+def test_constants_are_not_recorded() -> None:
+    with ts.Grad():
+        assert ts.sin(torch.ones(2)).node is None
+        assert (ts.tensor([1, 2]) + 1).node is None
+        assert (ts.tensor([1.0, 2.0]) > 1).node is None
+
+
+def test_nothing_is_recorded_without_a_context() -> None:
+    assert ts.sin(ts.tensor(1.0)).node is None
+
+
+def test_one_op_under_all_its_names() -> None:
+    x = ts.tensor([0.5])
+    forms = [torch.sin(x), x.sin(), ts.sin(x), torch.sin(input=x)]
+    assert len({form.item() for form in forms}) == 1
+    assert ts.sin is OPS["sin"]
+    assert torch.special.expit(x).item() == torch.sigmoid(x).item()
+
+
+def test_numpys_names_of_arguments() -> None:
+    x = ts.tensor([[1.0, 2.0], [3.0, 4.0]])
+    with ts.Grad() as g:
+        y = x.sum(axis=1, keepdims=True)
+    assert y.tolist() == [[3], [7]]
+    assert g.gradient(y, x).tolist() == [[1, 1], [1, 1]]
+
+
+def test_torchs_errors_pass_through() -> None:
+    x = ts.tensor([1.0, 2.0])
+    with ts.Grad():
+        with pytest.raises(RuntimeError, match="size of tensor a"):
+            x + ts.ones(3)
+        with pytest.raises(IndexError, match="Dimension out of range"):
+            x.sum(dim=3)
+        with pytest.raises(TypeError):
+            x.sum(nonsense=3)
+
+
+def test_the_source_of_a_call_can_be_read() -> None:
+    op = Op("tested(input, other)", {"input": lambda g, other: g * other}, torch.mul)
+    assert "node.parents = (input_node, )" in op.source
+    assert "node.saved = saved = (other_data, )" in op.source
