@@ -28,13 +28,15 @@ def test_there_and_back(nest: Any) -> None:
     assert type(ts.tree.unflatten(structure, values)) is type(nest)
 
 
-def test_order_is_the_users() -> None:
-    assert ts.tree.flatten({"b": 1, "a": (2, [3])})[0] == [1, 2, 3]
+def test_dicts_are_taken_in_the_order_of_their_keys_and_keep_their_own() -> None:
+    values, structure = ts.tree.flatten({"b": 1, "a": (2, [3])})
+    assert values == [2, 3, 1]
+    assert list(ts.tree.unflatten(structure, values)) == ["b", "a"]
 
 
 def test_map_takes_nests_side_by_side() -> None:
     assert ts.tree.map(lambda a, b: a - b, {"w": [5, 6]}, {"w": [1, 2]}) == {"w": [4, 4]}
-    with pytest.raises(ValueError, match="mismatch"):
+    with pytest.raises(ValueError, match="key mismatch"):
         ts.tree.map(lambda a, b: a - b, {"w": 5}, {"v": 1})
 
 
@@ -49,5 +51,5 @@ def test_register() -> None:
         y = x * x
     gradient = g.gradient(y, Pair(x, [x]))
     assert (gradient.a.item(), gradient.b[0].item()) == (4, 4)
-    with pytest.raises(ts.ArgumentError, match="source number 1 is not a Tensor"):
+    with pytest.raises(ts.ArgumentError, match="source.*1.* is not a Tensor"):
         g.gradient(y, Pair(x, 3))

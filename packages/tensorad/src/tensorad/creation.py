@@ -29,7 +29,7 @@ def tensor(
     Tensor(6., dtype=torch.float64)
     """
     if isinstance(data, list | tuple) and any(isinstance(value, Tensor) for value in _values(data)):
-        made = OPS["stack"]([tensor(value) if isinstance(value, list | tuple) else value for value in data])
+        made = OPS["stack"]([value if isinstance(value, Tensor) else tensor(value) for value in data])
         made = made.to(dtype=dtype or made.dtype, device=device or made.device)
     else:
         if isinstance(data, Tensor):

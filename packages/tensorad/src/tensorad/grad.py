@@ -125,7 +125,8 @@ class Grad:
         wanted, structure = tree.flatten(sources)
         _check(target, wanted, sources)
         contexts = recording.get()
-        start, nodes = target.node, {node for source in wanted if (node := leaf(source))}
+        nodes = {node for source in wanted if (node := leaf(source))}
+        start = target.node
         if start and (start in nodes or self in start.contexts):
             with _mode(contexts, caller()):
                 found = backward(self, start, _seed(target, cotangent, contexts), nodes)

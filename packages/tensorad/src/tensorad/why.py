@@ -24,10 +24,10 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
         if len(path) == 1:
             return "the target is the source itself: the gradient is the cotangent"
         return "the target depends on the source:\n" + "\n".join(f"  {describe(node)}" for node in path)
-    if path:
-        return cut_path(context, target, source)
     if target.node is None or context not in target.node.contexts:
         return str(not_recorded(context, target))
+    if path:
+        return cut_path(context, target, source)
     reasons = [
         f"  {how} {line(site)} has no derivative: what is computed from its result is a constant"
         for site, how in context.cuts.items()

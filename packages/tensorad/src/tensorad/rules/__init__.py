@@ -1,0 +1,11 @@
+"""The derivative rules, as tables: one file per family of ops.
+
+A row is `defrule(signature, operand=rule, ...)`; `tensorad.op.defrule` says what a rule may name. Two conventions hold
+in every file. A rule reads as plain mathematics on real numbers and, unchanged, on complex ones: cotangents travel
+unconjugated, and `Grad.gradient` conjugates at both ends to give torch's convention. And where a method does the same
+as a function (`input.cos()`, `torch.cos(input)`), the method is written, since Tensors answer it with one call less.
+"""
+
+from tensorad.rules import activations, constants, elementwise, indexing, linear, losses, reductions, shapes
+
+__all__ = ["activations", "constants", "elementwise", "indexing", "linear", "losses", "reductions", "shapes"]
