@@ -1,0 +1,240 @@
+"""Picking and placing values: `t[index]`, `t[index] = value`, gather and scatter, masks.
+
+Picking is linear, and its transpose adds the cotangent up, in zeros, at the places that were picked. Each way of
+picking has an internal op for that, whose rule picks again: so every order works, and the zeros are not copied.
+"""
+
+import operator
+from typing import Any
+
+import torch
+
+from tensorad.errors import NoRuleError
+from tensorad.op import composed, defrule
+from tensorad.tensor import plain
+
+# fmt: off
+
+# Python's index: integers, slices, None, `...`, masks, arrays of places, and mixtures.
+getitem = defrule("getitem(input, index)", function=operator.getitem,
+                  input=lambda g, input_shape, index: put_at(g, index, input_shape)).call
+put_at = defrule("put_at(input, index, shape)", function=lambda g, index, shape: added_at(g, index, shape),
+                 input=lambda g, index: g[index])
+setitem = defrule("setitem(input, index, value)", function=lambda input, index, value: assigned(input, index, value),
+                  input=lambda g, index: setitem(g, index, 0),
+                  value=lambda g, index, value_shape: with_ones(g[index], value_shape))
+defrule("index_put(input, indices, values, accumulate=False)",
+        input=lambda g, indices, accumulate: g if accumulate else setitem(g, tuple(indices), 0),
+        values=lambda g, indices: g[tuple(indices)])
+
+# Along one dimension, at the places in a vector.
+index_select = defrule("index_select(input, dim, index)",
+                       input=lambda g, input_shape, dim, index: add_rows(g, dim, index, input_shape)).call
+add_rows = defrule("add_rows(input, dim, index, shape)", input=lambda g, dim, index: g.index_select(dim, index),
+                   function=lambda g, dim, index, shape: g.new_zeros(shape).index_add_(dim, index, g))
+defrule("index_add(input, dim, index, source, *, alpha=1)", input=lambda g: g,
+        source=lambda g, dim, index, alpha, source_shape: g.index_select(dim, index).reshape(source_shape) * alpha)
+defrule("index_copy(input, dim, index, source)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
+        source=lambda g, dim, index, source_shape: g.index_select(dim, index).reshape(source_shape))
+defrule("index_fill(input, dim, index, value)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
+        value=lambda g, dim, index: g.index_select(dim, index.unique()).sum())
+defrule("select_scatter(input, src, dim, index)", input=lambda g, dim, index: setitem(g, along(dim, index), 0),
+        src=lambda g, dim, index: g.select(dim, index))
+defrule("slice_scatter(input, src, dim=0, start=None, end=None, step=1)",
+        input=lambda g, dim, start, end, step: setitem(g, along(dim, slice(start, end, step)), 0),
+        src=lambda g, dim, start, end, step: g[along(dim, slice(start, end, step))])
+defrule("diagonal_scatter(input, src, offset=0, dim1=0, dim2=1)",
+        input=lambda g, src_shape, offset, dim1, dim2: g.diagonal_scatter(g.new_zeros(src_shape), offset, dim1, dim2),
+        src=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2))
+
+# Along one dimension, at a place for each element.
+gather = defrule("gather(input, dim, index, *, sparse_grad=False)",
+                 input=lambda g, input_shape, dim, index: add_along(g, dim, index, input_shape)).call
+add_along = defrule("add_along(input, dim, index, shape)", input=lambda g, dim, index: g.gather(dim, index),
+                    function=lambda g, dim, index, shape: g.new_zeros(shape).scatter_add_(dim, index, g))
+scatter_add = defrule("scatter_add(input, dim, index, src)", input=lambda g: g,
+                      src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
+scatter_into = defrule("scatter(input, dim, index, src)", input=lambda g, dim, index: g.scatter(dim, index, 0),
+                       src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
+scatter_extreme = defrule("scatter_extreme(input, dim, index, src, reduce, include_self)",
+                          function=lambda *args: torch.scatter_reduce(*args[:5], include_self=args[5]),
+                          joint=("input src", lambda g, input, dim, index, src, include_self, out:
+                                 extreme_shares(g, input, dim, index, src, include_self, out))).call
+
+# Without dimensions: at places in the flattened tensor.
+take = defrule("take(input, index)", input=lambda g, input_shape, index: add_flat(g, index, input_shape)).call
+add_flat = defrule("add_flat(input, index, shape)", input=lambda g, index: g.take(index),
+                   function=lambda g, index, shape: g.new_zeros(shape).put_(index, g, accumulate=True))
+defrule("put(input, index, source, accumulate=False)",
+        input=lambda g, index, accumulate: g if accumulate else g.put(index, g.new_zeros(index.shape)),
+        source=lambda g, index, source_shape: g.take(index).reshape(source_shape))
+
+# Where a mask says.
+defrule("masked_fill(input, mask, value)", elementwise=True, input=lambda g, mask: g.masked_fill(mask, 0),
+        value=lambda g, mask: g.where(mask, 0))
+defrule("masked_select(input, mask)", input=lambda g, input_shape, mask: put_masked(g, mask, input_shape))
+put_masked = defrule("put_masked(input, mask, shape)", input=lambda g, mask: g.masked_select(mask),
+                     function=lambda g, mask, shape: added_where(g, mask, shape))
+defrule("masked_scatter(input, mask, source)", input=lambda g, mask: g.masked_fill(mask, 0),
+        source=lambda g, mask, source_shape: first_of(g.masked_select(mask), source_shape))
+
+# fmt: on
+
+
+@composed("scatter")
+def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Any:
+    src = value if src is None else src
+    if reduce is None:
+        return scatter_into(input, dim, index, src)
+    if reduce != "add":
+        raise NoRuleError(f"scatter with reduce={reduce!r} has no derivative rule; with 'add', and scatter_add, it has")
+    if isinstance(src, int | float | complex):
+        src = torch.full(index.shape, src, dtype=input.dtype, device=input.device)
+    return scatter_add(input, dim, index, src)
+
+
+@composed("scatter_reduce")
+def scatter_reduce(input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Any:
+    if reduce in ("amax", "amin"):
+        return scatter_extreme(input, dim, index, src, reduce, include_self)
+    if reduce not in ("sum", "mean"):
+        raise NoRuleError(f"scatter_reduce with {reduce!r} has no derivative rule; sum, mean, amax and amin have")
+    total = scatter_add(input if include_self else scatter_into(input, dim, index, 0), dim, index, src)
+    if reduce == "sum":
+        return total
+    ones = torch.ones_like(plain(input))
+    ones = ones if include_self else ones.scatter(dim, plain(index), 0)
+    return total / ones.scatter_add(dim, plain(index), torch.ones_like(plain(src))).clamp(min=1)
+
+
+@composed("as_strided")
+def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
+    data = plain(input)
+    if not data.is_contiguous():
+        raise NoRuleError("as_strided has a derivative rule for contiguous tensors only: call .contiguous() first")
+    offset = 0 if storage_offset is None else storage_offset - data.storage_offset()
+    return take(input, torch.arange(data.numel(), device=data.device).as_strided(size, stride, offset))
+
+
+@composed("take_along_dim")
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
+    if dim is None:
+        return take(input, indices.flatten())
+    shape = torch.broadcast_shapes(_without(input.shape, dim), _without(indices.shape, dim))
+    return gather(input.expand(_with(shape, dim, input)), dim, indices.expand(_with(shape, dim, indices)))
+
+
+def _without(shape: Any, dim: int) -> tuple[int, ...]:
+    return (*shape[: dim % len(shape)], 1, *shape[dim % len(shape) + 1 :])
+
+
+def _with(shape: Any, dim: int, like: Any) -> tuple[int, ...]:
+    return (*shape[: dim % len(shape)], like.shape[dim], *shape[dim % len(shape) + 1 :])
+
+
+def along(dim: int, index: Any) -> tuple[Any, ...]:
+    """The index that is `index` in dimension `dim` and all of the others."""
+    return (slice(None),) * dim + (index,) if dim >= 0 else (..., index) + (slice(None),) * (-dim - 1)
+
+
+def with_ones(g: Any, shape: Any) -> Any:
+    """`g` with leading dimensions of size 1 where `shape` has more: an assigned value may have too many of them."""
+    return g.reshape((1,) * (len(shape) - g.ndim) + tuple(g.shape)) if len(shape) > g.ndim else g
+
+
+def in_corner(g: Any, shape: Any) -> Any:
+    """Zeros of `shape` with `g` in the corner at 0: scatter may use a part of its source only."""
+    return g if g.shape == shape else put_at(g, tuple(slice(size) for size in g.shape), shape)
+
+
+def first_of(g: Any, shape: Any) -> Any:
+    """Zeros of `shape` whose first elements are the vector `g`."""
+    return in_corner(g, (shape.numel(),)).reshape(shape)
+
+
+def extreme_shares(g: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool, out: Any) -> tuple[Any, Any]:
+    """Each value that is the largest (or smallest) of its place gets a part of g, the same for all of them."""
+    used = src[tuple(slice(size) for size in index.shape)]
+    candidate = torch.ones_like(out) if include_self else torch.ones_like(out).scatter(dim, index, 0)
+    mine = (input == out) * candidate
+    theirs = (used == out.gather(dim, index)) * torch.ones_like(used)
+    share = g / mine.scatter_add(dim, index, theirs)
+    return share * mine, in_corner(share.gather(dim, index) * theirs, src.shape)
+
+
+def assigned(input: Any, index: Any, value: Any) -> Any:
+    """A copy of `input` with `value` at `index`."""
+    out = input.clone()
+    out[index] = value
+    return out
+
+
+def added_where(g: Any, mask: Any, shape: Any) -> Any:
+    """Zeros, of the shape that `shape` and the mask broadcast to, with the vector `g` where the mask says."""
+    zeros = g.new_zeros(torch.broadcast_shapes(shape, mask.shape))
+    return zeros.masked_scatter_(mask, g)
+
+
+def added_at(g: Any, index: Any, shape: Any) -> Any:
+    """Zeros of `shape` to which `g` is added at `index`."""
+    zeros = g.new_full(shape, 0)  # what new_zeros makes, in two thirds of the time
+    items = index if type(index) is tuple else (index,)
+    kinds = set(map(type, items))
+    if kinds <= _BASIC or all(map(_picks_once, items)):
+        zeros[index] = g
+    elif kinds == _TENSORS:
+        zeros.index_put_(items, g, accumulate=True)
+    elif type(index) is list:  # may mean an array of places or a tuple: let torch say which
+        places = torch.arange(zeros.numel(), device=g.device).reshape(shape)[index]
+        zeros.put_(places, g, accumulate=True)
+    else:
+        basic, arrays = _parted(items, zeros)
+        _add_at(zeros[basic], arrays, g, True)
+    return zeros
+
+
+_BASIC = {int, bool, slice, type(...), type(None)}
+_TENSORS = {torch.Tensor}
+_add_at = torch.ops.aten.index_put_.default  # index_put_, but it takes None for a dimension that is not indexed
+
+
+def _picks_once(item: Any) -> bool:
+    """Whether this part of an index picks no place twice: all but arrays of places."""
+    if isinstance(item, torch.Tensor):
+        return item.ndim == 0 or item.dtype is torch.bool
+    return not isinstance(item, list | tuple)
+
+
+def _parted(items: tuple[Any, ...], input: torch.Tensor) -> tuple[tuple[Any, ...], list[torch.Tensor | None]]:
+    """An index in two: a basic one, which makes a view, and for each dimension of that an array of places, or None."""
+    items = tuple(_array(item, input.device) if isinstance(item, list | tuple) else item for item in items)
+    spans = [_span(item) for item in items]
+    basic: list[Any] = []
+    arrays: list[torch.Tensor | None] = []
+    for item, span in zip(items, spans, strict=True):
+        if item is ...:
+            basic += [slice(None)] * (input.ndim - sum(spans))
+            arrays += [None] * (input.ndim - sum(spans))
+        elif isinstance(item, torch.Tensor) and item.ndim:
+            basic += [slice(None)] * span
+            arrays.append(item)
+        elif item is True or item is False or (isinstance(item, torch.Tensor) and item.dtype is torch.bool):
+            basic.append(None)
+            arrays.append(torch.as_tensor([bool(item)], device=input.device))
+        else:
+            basic.append(item)
+            arrays += [None] * (item is None or isinstance(item, slice))
+    return tuple(basic), arrays
+
+
+def _array(item: Any, device: torch.device) -> torch.Tensor:
+    """A list of places or a mask as a tensor; an empty list holds places too, although torch makes it floats."""
+    array = torch.as_tensor(item, device=device)
+    return array.long() if array.is_floating_point() else array
+
+
+def _span(item: Any) -> int:
+    """How many dimensions this part of an index takes."""
+    if isinstance(item, torch.Tensor):
+        return item.ndim if item.dtype is torch.bool else 1
+    return 0 if item is None or item is ... or isinstance(item, bool) else 1
