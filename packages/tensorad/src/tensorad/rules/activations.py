@@ -1,0 +1,295 @@
+"""Activations, normalizations and other functions of torch.nn.functional: corners, smooth ones, dropout, embeddings.
+
+Where torch has a kernel for a cotangent, that is several times faster than the formula: it does in one pass over memory
+what takes the formula one pass per operation. `fused` puts the two together.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from tensorad.errors import ArgumentError
+from tensorad.op import OPS, composed, defrule
+from tensorad.tensor import Tensor, replace_value
+
+rule = functools.partial(defrule, elementwise=True)
+aten = torch.ops.aten
+SELU_ALPHA, SELU_SCALE = (
+    1.6732632423543772,
+    1.0507009873554805,
+)  # Klambauer et al. 2017, Self-Normalizing Neural Networks
+
+
+def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let `kernel` compute the decorated formula on torch tensors; on Tensors, for higher orders, the formula itself runs."""
+
+    def decorate(formula: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda g, *args: formula(g, *args) if isinstance(g, Tensor) else kernel(g, *args)
+
+    return decorate
+
+
+# fmt: off
+
+# With corners: piecewise linear, flat or steep. A corner gets the slope on the side that torch takes.
+rule("relu(input)", input=lambda g, out: above(g, out, 0))
+rule("relu6(input)", input=lambda g, out: between(g, out, 0, 6))
+rule("hardtanh(input, min_val=-1.0, max_val=1.0)", input=lambda g, out, min_val, max_val: between(g, out, min_val, max_val))
+rule("threshold(input, threshold, value)", input=lambda g, input, threshold: above(g, input, threshold))
+rule("hardshrink(input, lambd=0.5)", input=lambda g, input, lambd: outside(g, input, lambd))
+rule("softshrink(input, lambd=0.5)", input=lambda g, out: outside(g, out, 0))
+leaky_relu = rule("leaky_relu(input, negative_slope=0.01)", input=lambda g, input, negative_slope: leaky(g, input, negative_slope)).call
+rule("hardsigmoid(input)", input=lambda g, input: between(g, input, -3, 3) / 6)
+rule("hardswish(input)", input=lambda g, input: hardswish(g, input))
+prelu_of_like = rule("_prelu_kernel(input, weight)", joint=("input weight", lambda g, input, weight: prelu_slopes(g, input, weight))).call
+
+# Smooth ones.
+rule("elu(input, alpha=1.0)", input=lambda g, input, alpha: elu(g, input, alpha, 1, 1))
+rule("celu(input, alpha=1.0)", input=lambda g, input, alpha: elu(g, input, alpha, 1, 1 / alpha))
+rule("selu(input)", input=lambda g, input: elu(g, input, SELU_ALPHA, SELU_SCALE, 1))
+rule("gelu(input, approximate='none')", input=lambda g, input, approximate: (gelu if approximate == "none" else gelu_by_tanh)(g, input))
+rule("silu(input)", input=lambda g, input: silu(g, input))
+rule("mish(input)", input=lambda g, input: mish(g, input))
+rule("softplus(input, beta=1, threshold=20)", input=lambda g, input, beta, threshold: softplus(g, input, beta, threshold))
+rule("logsigmoid(input)", input=lambda g, input: g * (-input).sigmoid())
+rule("softsign(input)", input=lambda g, input: g / (1 + input.abs()).square())
+rule("tanhshrink(input)", input=lambda g, input: g * input.tanh().square())
+defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
+
+# Normalizations.
+defrule("layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05, cudnn_enable=True)",
+        function=lambda *args, **kwargs: normalize_layer(*args, **kwargs),
+        input=lambda g, input, weight, eps, residuals: layer_norm_by_input(g, input, weight, eps, *residuals),
+        weight=lambda g, input, weight, eps, residuals: layer_norm_by_weight(g, input, weight, eps, *residuals), bias=lambda g: g)
+defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lambda *args, **kwargs: normalize_rms(*args, **kwargs),
+        input=lambda g, input, weight, residuals: rms_norm_by_input(g if weight is None else g * weight, input, *residuals),
+        weight=lambda g, input, residuals: g * (input * inverse_rms(g, input, *residuals)))
+
+# At random, and by index.
+dropped = rule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
+rrelu_training = rule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args), input=lambda g, residuals: g * residuals).call
+embedding = defrule("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
+                    weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
+                    embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
+embedding_sums = defrule("embedding_sums(g, indices, count, padding, by_frequency)", function=aten.embedding_dense_backward,
+                         g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
+
+# fmt: on
+
+
+@composed("prelu")
+def prelu(input: Any, weight: Any) -> Any:
+    """With one weight for all, or one for each place along dimension 1."""
+    return prelu_of_like(input, weight.reshape([1, -1] + [1] * (input.ndim - 2)) if input.ndim > 1 else weight)
+
+
+@composed("rrelu")
+def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Any:
+    return rrelu_training(input, lower, upper) if training else leaky_relu(input, (lower + upper) / 2)
+
+
+def dropout(drawn: int | None, alpha: bool, default: bool) -> Callable[..., Any]:
+    """A kind of dropout: `drawn` says how many leading dimensions have a draw of their own for every place (None: all)."""
+
+    def call(input: Any, p: float = 0.5, training: bool = default, train: bool | None = None) -> Any:
+        if not 0 <= p <= 1:
+            raise ArgumentError(f"a dropout probability is between 0 and 1, not {p}")
+        if not (training if train is None else train) or p == 0 or not input.numel():
+            return input
+        return input * 0 if p == 1 else dropped(input, p, drawn, alpha)
+
+    return call
+
+
+composed("dropout")(dropout(None, False, True))
+composed("alpha_dropout")(dropout(None, True, False))
+composed("feature_dropout", "dropout2d", "dropout3d")(dropout(2, False, True))
+composed("dropout1d")(dropout(-1, False, True))
+composed("feature_alpha_dropout")(dropout(2, True, False))
+
+
+@composed("nn.functional.embedding")
+def embedding_in_layer(
+    input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Any:  # fmt: skip
+    if max_norm is not None:
+        raise ArgumentError("max_norm= would change the weight in place: renormalize its rows before the lookup")
+    padding = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    return embedding(weight, input, padding, scale_grad_by_freq)
+
+
+def allow_inplace(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call` with torch's `inplace=`: where it is true, the argument gets the result as its new value."""
+
+    def function(input: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+        value = call(input, *args, **kwargs)
+        return replace_value(input, value) if inplace else value
+
+    return function
+
+
+for _name in (
+    "relu relu6 leaky_relu rrelu elu celu selu silu mish hardtanh hardswish hardsigmoid threshold "
+    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
+).split():
+    composed(f"nn.functional.{_name}")(allow_inplace(OPS[_name]))
+
+
+@fused(aten.threshold_backward.default)
+def above(g: Any, x: Any, threshold: float) -> Any:
+    return g.masked_fill(x <= threshold, 0)
+
+
+@fused(aten.hardtanh_backward.default)
+def between(g: Any, x: Any, low: float, high: float) -> Any:
+    return g.masked_fill((x <= low) | (x >= high), 0)
+
+
+@fused(aten.hardshrink_backward.default)
+def outside(g: Any, x: Any, bound: float) -> Any:
+    return g.masked_fill((x >= -bound) & (x <= bound), 0)
+
+
+@fused(lambda g, x, slope: aten.leaky_relu_backward.default(g, x, slope, False))
+def leaky(g: Any, x: Any, slope: float) -> Any:
+    return g.where(x > 0, g * slope)
+
+
+@fused(aten.hardswish_backward.default)
+def hardswish(g: Any, x: Any) -> Any:
+    return g.where(x >= 3, g * (x / 3 + 0.5)).masked_fill(x <= -3, 0)
+
+
+@fused(aten._prelu_kernel_backward.default)
+def prelu_slopes(g: Any, x: Any, weight: Any) -> tuple[Any, Any]:
+    return g.where(x > 0, g * weight), (g * x).masked_fill(x > 0, 0)
+
+
+@fused(lambda g, x, alpha, scale, input_scale: aten.elu_backward.default(g, alpha, scale, input_scale, False, x))
+def elu(g: Any, x: Any, alpha: float, scale: float, input_scale: float) -> Any:
+    below = (
+        g * (x.clamp(max=0) * input_scale).exp() * (alpha * scale * input_scale)
+    )  # clamped: exp would overflow above
+    return below.where(x <= 0, g * scale)
+
+
+@fused(aten.gelu_backward.default)
+def gelu(g: Any, x: Any) -> Any:
+    """d/dx x P(x) = P(x) + x p(x), with P and p of the standard normal distribution."""
+    return g * ((1 + (x / math.sqrt(2)).erf()) / 2 + x * (x * x / -2).exp() / math.sqrt(2 * math.pi))
+
+
+@fused(lambda g, x: aten.gelu_backward.default(g, x, approximate="tanh"))
+def gelu_by_tanh(g: Any, x: Any) -> Any:
+    """The approximation x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3): Hendrycks and Gimpel 2016, 1606.08415."""
+    t = (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh()
+    return g * ((1 + t) + x * (1 - t * t) * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)) / 2
+
+
+@fused(aten.silu_backward.default)
+def silu(g: Any, x: Any) -> Any:
+    s = x.sigmoid()
+    return g * (s + x * s * (1 - s))
+
+
+@fused(aten.mish_backward.default)
+def mish(g: Any, x: Any) -> Any:
+    """d/dx x t for t = tanh(softplus(x))."""
+    t = torch.nn.functional.softplus(x).tanh()
+    return g * (t + x * (1 - t * t) * x.sigmoid())
+
+
+@fused(aten.softplus_backward.default)
+def softplus(g: Any, x: Any, beta: float, threshold: float) -> Any:
+    return g.where(x * beta > threshold, g * (x * beta).sigmoid())
+
+
+@fused(aten.glu_backward.default)
+def glu(g: Any, input: Any, dim: int) -> Any:
+    """For a * sigmoid(b), with a and b the halves of the input."""
+    a, b = input.chunk(2, dim)
+    s = b.sigmoid()
+    return torch.cat([g * s, g * a * s * (1 - s)], dim)
+
+
+def normalize_layer(
+    input: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enable: bool = True
+) -> Any:
+    out, mean, scale = torch.native_layer_norm(input, shape, weight, bias, eps)
+    return out, (shape, mean, scale)
+
+
+def layer_norm_kernel(g: Any, input: Any, weight: Any, shape: Any, mean: Any, scale: Any, place: int) -> Any:
+    wanted = [place == 0, place == 1, False]
+    return aten.native_layer_norm_backward.default(g, input, shape, mean, scale, weight, None, wanted)[place]
+
+
+@fused(lambda g, input, weight, eps, *residuals: layer_norm_kernel(g, input, weight, *residuals, 0))
+def layer_norm_by_input(g: Any, input: Any, weight: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
+    """Without what g has along 1 and along the normalized input, neither of which changes the output."""
+    dims = tuple(range(-len(shape), 0))
+    normal, scale = standardized(input, dims, eps)
+    g = g if weight is None else g * weight
+    return scale * (g - g.mean(dims, keepdim=True) - normal * (g * normal).mean(dims, keepdim=True))
+
+
+@fused(lambda g, input, weight, eps, *residuals: layer_norm_kernel(g, input, weight, *residuals, 1))
+def layer_norm_by_weight(g: Any, input: Any, weight: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
+    return g * standardized(input, tuple(range(-len(shape), 0)), eps)[0]
+
+
+def standardized(x: Any, dims: Any, eps: float) -> tuple[Any, Any]:
+    """x with mean 0 and variance 1, nearly, along `dims`, and the factor that gave it that variance."""
+    centred = x - x.mean(dims, keepdim=True)
+    scale = (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+    return centred * scale, scale
+
+
+def normalize_rms(input: Any, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    out, scale = aten._fused_rms_norm.default(input, shape, weight, eps)
+    return out, (tuple(range(-len(shape), 0)), torch.finfo(input.dtype).eps if eps is None else eps, scale)
+
+
+def inverse_rms(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
+    """The factor that the forward pass multiplied by; from the input again where its own derivative is wanted."""
+    return (input.square().mean(dims, keepdim=True) + eps).rsqrt() if isinstance(g, Tensor) else scale
+
+
+def rms_norm_by_input(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
+    scale = inverse_rms(g, input, dims, eps, scale)
+    normal = input * scale
+    return scale * (g - normal * (g * normal).mean(dims, keepdim=True))
+
+
+def drop(input: Any, p: float, drawn: int | None, alpha: bool) -> Any:
+    """The input after dropout, and the noise it was multiplied by. Drawn as torch does: a seed gives the same values.
+
+    Alpha dropout keeps mean and variance of what comes from a selu: Klambauer et al. 2017, section 3.
+    """
+    kept = input.shape[:drawn]
+    noise = torch.empty_like(input) if drawn is None else input.new_empty(kept + (1,) * (input.ndim - len(kept)))
+    noise.bernoulli_(1 - p)
+    if not alpha:
+        noise.div_(1 - p)
+        return input * noise, noise
+    low = SELU_ALPHA * SELU_SCALE
+    scale = 1 / math.sqrt((low * low * p + 1) * (1 - p))
+    shift = noise.sub(1).mul_(low * scale).add_(low * scale * p)
+    noise.mul_(scale)
+    return input * noise + shift, noise
+
+
+def steepen(input: Any, lower: float, upper: float) -> Any:
+    """The rrelu of training, and the slopes that it drew."""
+    slopes = torch.empty_like(input)
+    return aten.rrelu_with_noise.default(input, slopes, lower, upper, True), slopes
+
+
+def embedding_shares(g: Any, indices: Any, padding: int, by_frequency: bool) -> Any:
+    """Each index's row of g, as `embedding_sums` counts it: not at all for padding, or once among all of the same index."""
+    rows = torch.embedding(g, indices).masked_fill((indices == padding).unsqueeze(-1), 0)
+    return rows / indices.flatten().bincount()[indices].unsqueeze(-1) if by_frequency else rows

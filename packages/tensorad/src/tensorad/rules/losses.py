@@ -1,0 +1,329 @@
+"""Losses. Most are made of other ops as their definition says; a row stands where torch has a kernel of its own."""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn._reduction import get_enum, legacy_get_string
+
+from tensorad.errors import ArgumentError, ShapeError
+from tensorad.op import composed, defrule
+from tensorad.rules.activations import fused
+from tensorad.tensor import Tensor
+
+aten = torch.ops.aten
+KINDS = "none", "mean", "sum"
+NONE, MEAN, SUM = range(3)  # torch's numbers for these
+
+# fmt: off
+
+# By torch's kernels, reduction and all. `spread` is the way back through it.
+mse = defrule("mse_loss(input, target, kind)", function=torch._C._nn.mse_loss,
+              input=lambda g, input, target, kind: mse_by_input(g, input, target, kind),
+              target=lambda g, input, target, kind: mse_by_input(g, target, input, kind)).call
+l1 = defrule("l1_loss(input, target, kind)", function=torch._C._nn.l1_loss,
+             input=lambda g, input, target, kind: spread(g, (input - target).sgn(), kind),
+             target=lambda g, input, target, kind: spread(g, (target - input).sgn(), kind)).call
+smooth_l1 = defrule("smooth_l1_loss(input, target, kind, beta)", function=torch._C._nn.smooth_l1_loss,
+                    input=lambda g, input, target, kind, beta: spread(g, ((input - target) / beta).clamp(-1, 1), kind),
+                    target=lambda g, input, target, kind, beta: spread(g, ((target - input) / beta).clamp(-1, 1), kind)).call
+huber = defrule("huber_loss(input, target, kind, delta)", function=torch._C._nn.huber_loss,
+                input=lambda g, input, target, kind, delta: spread(g, (input - target).clamp(-delta, delta), kind),
+                target=lambda g, input, target, kind, delta: spread(g, (target - input).clamp(-delta, delta), kind)).call
+log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=torch._C._nn.binary_cross_entropy,
+                   input=lambda g, input, target, kind: spread(g, (input - target) / (input * (1 - input)).clamp(min=1e-12), kind),
+                   target=lambda g, input, kind: spread(g, (1 - input).log().clamp(min=-100) - input.log().clamp(min=-100), kind)).call
+logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_weight, kind)", function=torch.binary_cross_entropy_with_logits,
+                   input=lambda g, input, target, kind: spread(g, input.sigmoid() - target, kind),
+                   target=lambda g, input, kind: spread(g, -input, kind)).call
+soft_margin = defrule("soft_margin_loss(input, target, kind)", function=torch._C._nn.soft_margin_loss,
+                      input=lambda g, input, target, kind: spread(g, -target * (-input * target).sigmoid(), kind),
+                      target=lambda g, input, target, kind: spread(g, -input * (-input * target).sigmoid(), kind)).call
+raised = defrule("raised(input, floor)", function=torch.clamp_min, input=lambda g: g).call  # a clamp that passes every gradient on
+
+# fmt: on
+
+
+def spread(g: Any, slopes: Any, kind: int) -> Any:
+    """The cotangents of a loss's operand, from that of the loss and the slopes of its values."""
+    return slopes * (g / slopes.numel() if kind == MEAN else g)
+
+
+def matched(input: Any, target: Any) -> Any:
+    """The two in a common shape, with torch's warning if they had not the same."""
+    if input.shape == target.shape:
+        return input, target
+    shapes = f"{tuple(target.shape)} and the input {tuple(input.shape)}"
+    warnings.warn(f"the target size is {shapes}: they are broadcast, which is rarely meant in a loss", stacklevel=2)
+    return torch.broadcast_tensors(input, target)
+
+
+def named(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """The name of the reduction that is asked for, in one of torch's two ways."""
+    return reduction if size_average is None and reduce is None else legacy_get_string(size_average, reduce)
+
+
+def reduced(values: Any, reduction: str, total: Any = None) -> Any:
+    """The loss: the values, their sum, or their mean, over `total` or else their number."""
+    if reduction == "mean":
+        return values.mean() if total is None else values.sum() / total
+    if reduction not in ("none", "sum"):
+        raise ArgumentError(f"reduction must be 'none', 'mean' or 'sum', not {reduction!r}")
+    return values.sum() if reduction == "sum" else values
+
+
+def loss(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`composed`, for a function that gives a loss value by value: the caller says how they are reduced."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(
+            *args: Any, reduction: str = "mean", size_average: Any = None, reduce: Any = None, **options: Any
+        ) -> Any:
+            return reduced(function(*args, **options), named(reduction, size_average, reduce))
+
+        return composed(name)(functools.wraps(function)(call))
+
+    return decorate
+
+
+@composed("mse_loss")
+def mse_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Any = None
+) -> Any:
+    input, target = matched(input, target)
+    reduction = named(reduction, size_average, reduce)
+    if weight is None:
+        return mse(input, target, get_enum(reduction))
+    return reduced(mse(input, target, NONE) * weight, reduction, weight.sum())
+
+
+@composed("l1_loss")
+def l1_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Any = None
+) -> Any:
+    input, target = matched(input, target)
+    reduction = named(reduction, size_average, reduce)
+    if weight is None:
+        return l1(input, target, get_enum(reduction))
+    return reduced(l1(input, target, NONE) * weight, reduction, weight.sum())
+
+
+@composed("smooth_l1_loss")
+def smooth_l1_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
+) -> Any:
+    input, target = matched(input, target)
+    kind = get_enum(named(reduction, size_average, reduce))
+    return smooth_l1(input, target, kind, beta) if beta else l1(input, target, kind)
+
+
+@composed("huber_loss")
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
+    input, target = matched(input, target)
+    if weight is None:
+        return huber(input, target, get_enum(reduction), delta)
+    return reduced(huber(input, target, NONE, delta) * weight, reduction)
+
+
+@composed("binary_cross_entropy")
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Any:
+    reduction = named(reduction, size_average, reduce)
+    if weight is None:
+        return log_loss(input, target, None, get_enum(reduction))
+    return reduced(log_loss(input, target, None, NONE) * weight, reduction)
+
+
+@composed("binary_cross_entropy_with_logits")
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Any:  # fmt: skip
+    reduction = named(reduction, size_average, reduce)
+    if weight is pos_weight is None:
+        return logistic(input, target, None, None, get_enum(reduction))
+    if pos_weight is None:
+        values = logistic(input, target, None, None, NONE)
+    else:
+        values = (1 - target) * input - ((pos_weight - 1) * target + 1) * torch.nn.functional.logsigmoid(input)
+    return reduced(values if weight is None else values * weight, reduction)
+
+
+@composed("soft_margin_loss")
+def soft_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Any:
+    return soft_margin(input, target, get_enum(named(reduction, size_average, reduce)))
+
+
+@composed("cross_entropy")
+def cross_entropy(
+    input: Any, target: Any, weight: Any = None, size_average: Any = None, ignore_index: int = -100, reduce: Any = None,
+    reduction: str = "mean", label_smoothing: float = 0.0,
+) -> Any:  # fmt: skip
+    """Of classes by number, or by probability where the target has the shape of the input."""
+    dim = min(1, input.ndim - 1)
+    logs = input.log_softmax(dim)
+    reduction = named(reduction, size_average, reduce)
+    if target.shape != input.shape:
+        hard = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
+        if not label_smoothing:
+            return hard
+    count = input.shape[dim]
+    along = None if weight is None else weight.reshape([-1] + [1] * (input.ndim - dim - 1))
+    if target.shape == input.shape:
+        target = target * (1 - label_smoothing) + label_smoothing / count if label_smoothing else target
+        values = logs * target if along is None else logs * target * along
+        return -(
+            reduced(values.sum(dim), "none")
+            if reduction == "none"
+            else reduced(values, reduction, input.numel() / count)
+        )
+    used = target != ignore_index
+    smooth = (-(logs if along is None else logs * along).sum(dim)).masked_fill(~used, 0)
+    total = used.sum() if weight is None else weight[target.masked_select(used)].sum()
+    return (1 - label_smoothing) * hard + reduced(smooth, reduction, total) * (label_smoothing / count)
+
+
+def nll_row(kind: str) -> Callable[..., Any]:
+    """The op of torch's kernels nll_loss and nll_loss2d; each row's derivative is linear, and that one's is the row again."""
+    forward, backward = getattr(aten, f"{kind}_forward").default, getattr(aten, f"{kind}_backward").default
+    cotangent = fused(backward)(
+        defrule(
+            f"{kind}_cotangent(cotangent, input, target, weight, kind, ignored, total)",
+            function=backward,
+            cotangent=lambda g, target, weight, kind, ignored: torch.nn.functional.nll_loss(
+                g, target, weight, None, ignored, None, KINDS[kind]
+            ),
+        ).call
+    )
+    return defrule(
+        f"{kind}(input, target, weight, kind, ignored)",
+        function=forward,
+        input=lambda g, input, target, weight, kind, ignored, residuals:
+        cotangent(g, input, target, weight, kind, ignored, residuals),
+    ).call  # fmt: skip
+
+
+nll_of_rows, nll_of_images = nll_row("nll_loss"), nll_row("nll_loss2d")
+
+
+@composed("nll_loss")
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, size_average: Any = None, ignore_index: int = -100, reduce: Any = None,
+    reduction: str = "mean",
+) -> Any:  # fmt: skip
+    reduction = named(reduction, size_average, reduce)
+    if isinstance(weight, Tensor):
+        return nll_of_weights(input, target, weight, ignore_index, reduction)
+    return nll(input, target, weight, get_enum(reduction), ignore_index)
+
+
+def nll(input: Any, target: Any, weight: Any, kind: int, ignored: int) -> Any:
+    """By torch's kernels, which are for 1, 2 and 4 dimensions."""
+    if input.ndim <= 2:
+        return nll_of_rows(input, target, weight, kind, ignored)
+    if input.ndim == 4:
+        return nll_of_images(input, target, weight, kind, ignored)
+    count, classes, *sizes = input.shape
+    image = 1, math.prod(sizes)
+    out = nll_of_images(input.reshape(count, classes, *image), target.reshape(count, *image), weight, kind, ignored)
+    return out.reshape(target.shape) if kind == NONE else out
+
+
+def nll_of_weights(input: Any, target: Any, weight: Any, ignored: int, reduction: str) -> Any:
+    """With weights that may be differentiated by, for which torch has no kernel."""
+    dim = min(1, input.ndim - 1)
+    used = target != ignored
+    index = target.masked_fill(~used, 0)
+    share = weight[index] * used
+    return reduced(-share * input.gather(dim, index.unsqueeze(dim)).squeeze(dim), reduction, share.sum())
+
+
+@fused(aten.mse_loss_backward.default)
+def mse_by_input(g: Any, input: Any, target: Any, kind: int) -> Any:
+    difference = input - target
+    return g * difference * (2 / max(difference.numel(), 1) if kind == MEAN else 2)
+
+
+@composed("kl_div")
+def kl_div(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Any:
+    values = target.exp() * (target - input) if log_target else torch.xlogy(target, target) - target * input
+    reduction = named(reduction, size_average, reduce)
+    return values.sum() / input.shape[0] if reduction == "batchmean" and input.ndim else reduced(values, reduction)
+
+
+@loss("poisson_nll_loss")
+def poisson_nll_loss(input: Any, target: Any, log_input: bool = True, full: bool = False, eps: float = 1e-8) -> Any:
+    """With `full`, Stirling's approximation of log(target!) is added."""
+    values = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if not full:
+        return values
+    return values + (target * target.log() - target + 0.5 * (2 * math.pi * target).log()).masked_fill(target <= 1, 0)
+
+
+@loss("gaussian_nll_loss")
+def gaussian_nll_loss(input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6) -> Any:
+    if isinstance(var, float | int):
+        var = torch.full_like(input, var)
+    if (var < 0).any():
+        raise ArgumentError("a variance is negative")
+    if var.shape == input.shape[:-1] != input.shape:
+        var = var.unsqueeze(-1)
+    if var.ndim != input.ndim:
+        raise ShapeError(f"var has shape {tuple(var.shape)} and the input {tuple(input.shape)}: they must agree")
+    var = raised(var, eps)
+    values = 0.5 * (var.log() + (input - target) ** 2 / var)
+    return values + 0.5 * math.log(2 * math.pi) if full else values
+
+
+@loss("multilabel_soft_margin_loss")
+def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None) -> Any:
+    values = -(target * torch.nn.functional.logsigmoid(input) + (1 - target) * torch.nn.functional.logsigmoid(-input))
+    return (values if weight is None else values * weight).sum(-1) / input.shape[-1]
+
+
+@loss("margin_ranking_loss")
+def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0) -> Any:
+    return (-target * (input1 - input2) + margin).clamp(min=0)
+
+
+@loss("hinge_embedding_loss")
+def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0) -> Any:
+    return torch.where(target != 1, (margin - input).clamp(min=0), 0) + torch.where(target != -1, input, 0)
+
+
+@loss("cosine_embedding_loss")
+def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0) -> Any:
+    lengths = ((input1 * input1).sum(-1) + 1e-12) * ((input2 * input2).sum(-1) + 1e-12)
+    cosine = (input1 * input2).sum(-1) / lengths.sqrt()
+    return torch.where(target == 1, 1 - cosine, 0) + torch.where(target == -1, (cosine - margin).clamp(min=0), 0)
+
+
+@loss("triplet_margin_loss")
+def triplet_margin_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+) -> Any:
+    def distance(one: Any, other: Any) -> Any:
+        return torch.linalg.vector_norm(one - other + eps, p, dim=-1)
+
+    far = distance(anchor, negative)
+    far = torch.minimum(far, distance(positive, negative)) if swap else far
+    return (margin + distance(anchor, positive) - far).clamp(min=0)
