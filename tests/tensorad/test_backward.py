@@ -144,7 +144,9 @@ ATOMS: list[Any] = [
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(
-    program=st.lists(st.tuples(st.integers(0, len(ATOMS) - 1), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8),
+    program=st.lists(
+        st.tuples(st.integers(0, len(ATOMS) - 1), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8
+    ),
     shapes=st.sampled_from([[(), ()], [(3,), (3,)], [(2, 3), (3,)], [(2, 3), (2, 1)], [(0,), (0,)]]),
 )
 def test_programs_put_together_at_random(program: list[tuple[int, int, int]], shapes: list[tuple[int, ...]]) -> None:

@@ -259,7 +259,9 @@ class TestUnconnected:
             h = x * x
             with ts.Grad() as g:
                 y = h * 3
-        with pytest.warns(ts.UnconnectedWarning, match=r"through mul at test_grad.py:\d+ \('h = x \* x'\).*before it opened"):
+        with pytest.warns(
+            ts.UnconnectedWarning, match=r"through mul at test_grad.py:\d+ \('h = x \* x'\).*before it opened"
+        ):
             assert g.gradient(y, x).item() == 0
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -514,3 +516,4 @@ def test_each_op_runs_torch_once() -> None:
     with ts.Grad(), ts.Grad(), CallsSeen() as calls:
         torch.sin(x * 2).exp()
     assert calls.seen == ["aten.mul.Tensor", "aten.sin.default", "aten.exp.default"]
+    gc.collect()  # dispatch modes leave cycles of their own

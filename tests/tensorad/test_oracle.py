@@ -21,7 +21,9 @@ def wrong(function: Any, **options: Any) -> Any:
 WRONG = {
     "a wrong sign": wrong(torch.sub, rules={"input": lambda g: g, "other": lambda g: g}),
     "a forgotten factor": wrong(torch.mul, rules={"input": lambda g: g, "other": lambda g, input: g * input}),
-    "operands swapped": wrong(torch.mul, rules={"input": lambda g, input: g * input, "other": lambda g, other: g * other}),
+    "operands swapped": wrong(
+        torch.mul, rules={"input": lambda g, input: g * input, "other": lambda g, other: g * other}
+    ),
     "a second order dropped": wrong(
         torch.mul,
         rules={

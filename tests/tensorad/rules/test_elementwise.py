@@ -56,7 +56,9 @@ def test_unary_by_finite_differences(name: str, low: str, high: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "low", "high"), BINARY_CASES)
-@pytest.mark.parametrize("shapes", [((), ()), ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (3,)), ((), (2,)), ((0, 3), (3,))])
+@pytest.mark.parametrize(
+    "shapes", [((), ()), ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (3,)), ((), (2,)), ((0, 3), (3,))]
+)
 def test_binary(name: str, low: str, high: str, shapes: Any) -> None:
     inputs = [rand(*shape, low=float(low), high=float(high), seed=seed) for seed, shape in enumerate(shapes)]
     agree(find(name), *inputs, rtol=1e-7)
@@ -74,7 +76,19 @@ def test_binary_by_finite_differences(name: str, low: str, high: str) -> None:
 
 @pytest.mark.parametrize(("name", "low", "high"), BINARY_CASES)
 def test_binary_with_a_number(name: str, low: str, high: str) -> None:
-    if name in ("true_divide", "div", "divide", "add", "sub", "mul", "pow", "remainder", "fmod", "float_power", "xlogy"):
+    if name in (
+        "true_divide",
+        "div",
+        "divide",
+        "add",
+        "sub",
+        "mul",
+        "pow",
+        "remainder",
+        "fmod",
+        "float_power",
+        "xlogy",
+    ):
         agree(lambda x: find(name)(x, 0.7), rand(3, low=float(low), high=float(high)), rtol=1e-7)
 
 
@@ -113,7 +127,9 @@ CALLS = {
     "lerp weight": lambda x, y: torch.lerp(x, y, y * x),
     "where": lambda x, y: torch.where(x > 1, x, y) * torch.where(x > y, 0.0, y),
     "where method": lambda x, y: x.where(x > y, y),
-    "clamp": lambda x, y: torch.clamp(x, 0.8, 1.5) + y.clamp(min=1) + y.clip(max=1.2) + x.clamp_min(0.9) + y.clamp_max(1),
+    "clamp": lambda x, y: (
+        torch.clamp(x, 0.8, 1.5) + y.clamp(min=1) + y.clip(max=1.2) + x.clamp_min(0.9) + y.clamp_max(1)
+    ),
     "clamp by tensors": lambda x, y: torch.clamp(x * 2, y, y + 1) + torch.clamp(x, min=y) + torch.clamp(x, max=y),
     "clip": lambda x, y: torch.clip(x, 0.8, 1.5),
     "polygamma": lambda x, y: torch.polygamma(1, x) + torch.special.polygamma(2, y),

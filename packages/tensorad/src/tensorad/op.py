@@ -35,6 +35,7 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
         for function in find(each):
             TABLE[function] = call
         OPS[each] = call
+        OPS.setdefault(each.rpartition(".")[2], call)  # nn.functional.linear is tensorad.linear
         if hasattr(torch.Tensor, each):
             setattr(Tensor, each, call)
 

@@ -21,7 +21,13 @@ def _files(package: str) -> Iterator[str]:
 
 
 # The files that stand between the user's line and an op: tensorad's own, and those parts of torch that are Python.
-_PARTS_OF_TORCH = (torch.functional, torch.overrides, sys.modules[torch.Tensor.__module__], torch.nn.functional, optree.ops)
+_PARTS_OF_TORCH = (
+    torch.functional,
+    torch.overrides,
+    sys.modules[torch.Tensor.__module__],
+    torch.nn.functional,
+    optree.ops,
+)
 INSIDE = {*_files(__file__), *(module.__file__ or "" for module in _PARTS_OF_TORCH)}
 
 

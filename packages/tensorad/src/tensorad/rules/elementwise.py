@@ -220,12 +220,16 @@ def sgn_slope(g: Any, input: Any, out: Any) -> Any:
 
 def share(mine: Any, theirs: Any, wins: Any) -> Any:
     """How much of g the operand `mine` gets: all if it wins or is NaN, half in a tie, else nothing."""
-    return torch.where((mine == theirs) | ((mine != mine) & (theirs != theirs)), 0.5, (wins(mine, theirs) | (mine != mine)) * 1.0)
+    return torch.where(
+        (mine == theirs) | ((mine != mine) & (theirs != theirs)), 0.5, (wins(mine, theirs) | (mine != mine)) * 1.0
+    )
 
 
 def number_share(mine: Any, theirs: Any, wins: Any) -> Any:
     """`share` for fmax and fmin, which prefer a number to a NaN."""
-    return torch.where((mine == theirs) | ((mine != mine) & (theirs != theirs)), 0.5, (wins(mine, theirs) | (theirs != theirs)) * 1.0)
+    return torch.where(
+        (mine == theirs) | ((mine != mine) & (theirs != theirs)), 0.5, (wins(mine, theirs) | (theirs != theirs)) * 1.0
+    )
 
 
 def inside(x: Any, low: Any, high: Any) -> Any:

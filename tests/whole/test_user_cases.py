@@ -1,0 +1,221 @@
+"""What users of autodiff libraries trip over most, one test each, for the cases that the engine answers by itself."""
+
+import gc
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracle import agree, rand
+
+import tensorad as ts
+
+
+def test_01_a_gradient_is_never_none_unasked_and_why_names_the_cut() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = ts.tensor(float(x * 3)) * 2
+    assert g.gradient(y, x).item() == 0
+    assert "float() at test_user_cases.py" in g.why(y, x)
+
+
+def test_02_unconnected_sources_get_zeros_of_their_own_kind() -> None:
+    x, other = ts.tensor(2.0), ts.tensor([1.0, 2.0], dtype=ts.float64)
+    with ts.Grad() as g:
+        y = x * x
+    zero = g.gradient(y, [x, other])[1]
+    assert (zero.tolist(), zero.dtype) == ([0, 0], torch.float64)
+    assert g.gradient(y, {"w": other}, unconnected="none") == {"w": None}
+
+
+def test_03_an_inner_gradient_outside_of_the_outer_block_is_an_error() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            y = x**3
+    dx = g1.gradient(y, x)
+    with pytest.raises(ts.NotRecordedError, match="computed after g2 .* closed.*indent"):
+        g2.gradient(dx, x)
+
+
+def test_04_gradient_inside_its_block_reentry_and_self_nesting() -> None:
+    x = ts.tensor(2.0)
+    g = ts.Grad()
+    with g:
+        assert g.gradient(x * x, x).item() == 4
+        with pytest.raises(ts.ContextError, match="open already"):
+            g.__enter__()
+    with g:
+        y = x**3
+    assert g.gradient(y, x).item() == 12
+
+
+def test_05_a_target_that_is_no_scalar_is_summed() -> None:
+    agree(lambda x: (x * x).sum(), rand(3))
+    x = ts.tensor([1.0, 2.0])
+    with ts.Grad() as g:
+        y = x * x
+    assert g.gradient(y, x).tolist() == [2, 4]
+    with pytest.raises(ts.ShapeError, match="sum of the target"):
+        g.gradient(y, x, cotangent=1.0)
+
+
+def test_06_a_change_in_place_names_the_op_and_its_line() -> None:
+    x = ts.tensor([1.0, 2.0])
+    with ts.Grad() as g:
+        y = x.sin()
+    x.data.zero_()
+    with pytest.raises(ts.MutationError, match=r"sin saved at test_user_cases.py:\d+ \('y = x.sin\(\)'\)"):
+        g.gradient(y, x)
+
+
+def test_07_aliases_are_right_or_raise() -> None:
+    array = np.array([1.0, 1.0])
+    x = ts.tensor(array)
+    with ts.Grad() as g:
+        y = (x * array).sum()
+    array[:] = 0
+    assert g.gradient(y, x).tolist() == [1, 1]
+    row = x.data[:1]
+    with ts.Grad() as g:
+        y = (x * x).sum()
+    row.zero_()
+    with pytest.raises(ts.MutationError):
+        g.gradient(y, x)
+
+
+def test_08_array_assignment() -> None:
+    x = ts.tensor(3.0)
+    with ts.Grad() as g:
+        b = ts.zeros(3)
+        early = b.sum()
+        b[0] = x
+        late = (b * b).sum()
+    assert (early.item(), late.item()) == (0, 9)
+    assert g.gradient(late, x).item() == 6
+    with pytest.raises(TypeError, match=r"t = t.add\(...\)"):
+        b.add_(1)
+
+
+def test_09_the_branch_that_where_does_not_take() -> None:
+    """NaN as in torch; the double where is the way out."""
+    x = ts.tensor(0.0)
+    with ts.Grad() as g:
+        y = torch.where(x > 0, x.log(), 0.0)
+        z = torch.where(x > 0, torch.where(x > 0, x, 1.0).log(), 0.0)
+    assert math.isnan(g.gradient(y, x).item())
+    assert g.gradient(z, x).item() == 0
+
+
+def test_10_the_norm_at_zero() -> None:
+    x = ts.tensor([0.0, 0.0])
+    with ts.Grad() as g:
+        y = torch.linalg.vector_norm(x) + x.norm()
+    assert g.gradient(y, x).tolist() == [0, 0]
+
+
+def test_11_std_of_a_constant() -> None:
+    x = ts.tensor([2.0, 2.0, 2.0])
+    with ts.Grad() as g:
+        y = x.std()
+    assert g.gradient(y, x).tolist() == [0, 0, 0]
+
+
+def test_12_powers_of_zero_and_of_negative_numbers() -> None:
+    x = ts.tensor([-2.0, 0.0])
+    with ts.Grad() as g:
+        y = x**2 + x**3
+    assert g.gradient(y, x).tolist() == [8, 0]
+
+
+def test_14_mass_is_conserved_in_ties() -> None:
+    x = ts.tensor([1.0, 1.0, 0.0])
+    with ts.Grad() as g:
+        y = x.max()
+    assert g.gradient(y, x).tolist() == [0.5, 0.5, 0]
+
+
+def test_16_any_number_of_gradients_of_one_recording() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = x.exp() * x
+    assert len({g.gradient(y, x).item() for _ in range(3)}) == 1
+
+
+def test_17_nothing_grows_from_step_to_step() -> None:
+    w = ts.tensor([1.0, 2.0])
+    gc.collect()
+    gc.disable()
+    try:
+        before = None
+        for number in range(20):
+            with ts.Grad() as g:
+                loss = ((w * w).tanh() ** 2).sum()
+            w = w - 0.1 * g.gradient(loss, {"w": w})["w"]
+            if number == 5:
+                before = len(gc.get_objects())
+        assert before is not None
+        assert abs(len(gc.get_objects()) - before) < 10
+    finally:
+        gc.enable()
+
+
+def test_18_intermediate_values_are_sources_too() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        h = x.to(ts.float64)
+        y = h * h
+    assert g.gradient(y, h).item() == 4
+
+
+def test_19_gradients_do_not_accumulate() -> None:
+    x = ts.tensor(2.0)
+    for _ in range(2):
+        with ts.Grad() as g:
+            y = x * x
+        assert g.gradient(y, x).item() == 4
+
+
+def test_24_deep_graphs() -> None:
+    x = ts.tensor(1.0)
+    with ts.Grad() as g:
+        y = x
+        for _ in range(20_000):
+            y = y + 1
+    assert g.gradient(y, x).item() == 1
+
+
+def test_26_integers_are_refused_with_what_to_type() -> None:
+    x = ts.tensor(3)
+    with ts.Grad() as g:
+        y = x * 1.5
+    with pytest.raises(TypeError, match="dtype=tensorad.float32"):
+        g.gradient(y, x)
+
+
+def test_28_a_value_used_after_its_block_closed_is_a_constant() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        h = x * x
+    with ts.Grad() as later:
+        y = h * 3
+    assert later.gradient(y, h).item() == 3
+    with pytest.warns(ts.UnconnectedWarning, match="made before it opened"):
+        assert later.gradient(y, x).item() == 0
+    assert g.gradient(h, x).item() == 4
+
+
+def test_30_updating_in_place() -> None:
+    weights = [ts.tensor([1.0, 2.0]), ts.tensor(3.0)]
+    for _ in range(2):
+        with ts.Grad() as g:
+            loss = (weights[0] * weights[1]).sum()
+        for w, dw in zip(weights, g.gradient(loss, weights), strict=True):
+            w -= 0.1 * dw
+    expected: list[Any] = [torch.tensor([1.0, 2.0]), torch.tensor(3.0)]
+    for _ in range(2):
+        a, b = expected
+        expected = [a - 0.1 * b.expand(2), b - 0.1 * a.sum()]
+    for mine, other in zip(weights, expected, strict=True):
+        torch.testing.assert_close(mine.data, other)
