@@ -8,7 +8,7 @@ import pytest
 
 import tensorad as ts
 
-Point = collections.namedtuple("Point", "a b")  # noqa: PYI024
+Point = collections.namedtuple("Point", "a b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,5 +51,5 @@ def test_register() -> None:
         y = x * x
     gradient = g.gradient(y, Pair(x, [x]))
     assert (gradient.a.item(), gradient.b[0].item()) == (4, 4)
-    with pytest.raises(ts.ArgumentError, match="source.*1.* is not a Tensor"):
+    with pytest.raises(ts.ArgumentError, match=r"source.*1.* is not a Tensor"):
         g.gradient(y, Pair(x, 3))

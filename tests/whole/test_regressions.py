@@ -11,7 +11,7 @@ from oracle import agree, rand
 
 import tensorad as ts
 
-Point = collections.namedtuple("Point", "a b")  # noqa: PYI024
+Point = collections.namedtuple("Point", "a b")
 
 
 def test_a_bias_gets_a_gradient_of_its_own_shape() -> None:

@@ -35,7 +35,7 @@ def test_03_an_inner_gradient_outside_of_the_outer_block_is_an_error() -> None:
         with ts.Grad() as g1:
             y = x**3
     dx = g1.gradient(y, x)
-    with pytest.raises(ts.NotRecordedError, match="computed after g2 .* closed.*indent"):
+    with pytest.raises(ts.NotRecordedError, match=r"computed after g2 .* closed.*indent"):
         g2.gradient(dx, x)
 
 
@@ -190,7 +190,7 @@ def test_26_integers_are_refused_with_what_to_type() -> None:
     x = ts.tensor(3)
     with ts.Grad() as g:
         y = x * 1.5
-    with pytest.raises(TypeError, match="dtype=tensorad.float32"):
+    with pytest.raises(TypeError, match=r"dtype=tensorad.float32"):
         g.gradient(y, x)
 
 

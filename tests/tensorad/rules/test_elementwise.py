@@ -158,7 +158,7 @@ def gradients(function: Any, *values: float) -> list[float]:
     xs = [ts.tensor(value, dtype=torch.float64) for value in values]
     with ts.Grad() as g:
         y = function(*xs)
-    return [each.item() for each in g.gradient(y, xs + [ts.tensor(0.0)], unconnected="zero")[:-1]]
+    return [each.item() for each in g.gradient(y, [*xs, ts.tensor(0.0)], unconnected="zero")[:-1]]
 
 
 def second(function: Any, value: float) -> float:

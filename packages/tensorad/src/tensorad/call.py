@@ -20,6 +20,7 @@ from tensorad.tensor import Tensor, keywords, plain, restored, unrecorded
 Rule = Callable[..., Any]
 
 CALL = """
+{bind}
 def call({parameters}):
 {data}
     {out} = function({arguments})
@@ -71,7 +72,7 @@ class Op:
         self.name, _, arguments = signature.removesuffix(")").partition("(")
         self.signature, self.rules, self.function = signature, dict(rules), function
         self.elementwise, self.joint, self.outputs = elementwise, joint, outputs
-        self.operands = tuple(name for key in self.rules for name in key.split())
+        self.operands: tuple[str, ...] = tuple(name for key in self.rules for name in key.split())
         needs = [tuple(inspect.signature(rule).parameters)[1:] for rule in self.rules.values()]
         self.saves = tuple(dict.fromkeys(name for names in needs for name in names))
         self.pulls = tuple(self._pull(rule, names) for rule, names in zip(self.rules.values(), needs, strict=True))
@@ -113,27 +114,30 @@ class Op:
         if unknown := (saved_arguments | set(self.operands)) - set(names):
             raise RuleError(f"a rule of {self.signature} names {', '.join(sorted(unknown))}: no such argument")
 
-        # The arguments up to the last required operand are parameters of the call; the rest (`dim`, `keepdim`, a bias)
-        # goes through to torch as the user gave it, and is bound to names only when something is recorded.
+        # Required arguments are parameters of the call. The rest (`keepdim`, a bias) goes through to torch as the user
+        # gave it, and is bound to names only when something is recorded; `dim` too, since numpy's `axis` means it.
         required = names[: len(declared.args) - len(declared.defaults)]
-        split = max((required.index(name) + 1 for name in self.operands if name in required), default=len(required))
+        split = required.index("dim") if "dim" in required else len(required)
         first, rest = names[:split], names[split:]
         data = [f"{name}_data = {name}.data if type({name}) is Tensor else plain({name})" for name in first]
         nodes: list[str] = []
+        bind = ""
         if rest:
-            data += ["args_data, kwargs_data = plain(args), keywords(kwargs)"]
+            data += ["args_data, kwargs_data = args and plain(args), kwargs and keywords(kwargs)"]
             declared.args = declared.args[split:]
-            bind = f"(lambda {ast.unparse(declared)}: ({', '.join(rest)},))"
+            bind = f"bind = lambda {ast.unparse(declared)}: ({', '.join(rest)},)"
             if saved_arguments & set(rest):
-                nodes += [f"{', '.join(f'{name}_data' for name in rest)}, = {bind}(*args_data, **kwargs_data)"]
+                nodes += [f"{', '.join(f'{name}_data' for name in rest)}, = bind(*args_data, **kwargs_data)"]
             if set(self.operands) & set(rest):
-                nodes += [f"{', '.join(rest)}, = {bind}(*args, **kwargs)"]
+                nodes += [f"{', '.join(rest)}, = bind(*args, **kwargs)"]
         node = "({0}.node or leaf({0})) if type({0}) is Tensor else None".format
         each = f"tuple([{node('each')} for each in tensors])"
         nodes += [f"{name}_node = {each if name == 'tensors' else node(name)}" for name in self.operands]
         like_out = "({0}_node is None or {0}_node.shape == shape and {0}_node.dtype == dtype)".format
-        exact = " and ".join(map(like_out, self.operands)) if len(self.operands) > 1 else "True"
+        exact = " and ".join(map(like_out, self.operands))
+        exact = exact if len(self.operands) > 1 else f"{self.operands[0]}_node.dtype == dtype"
         return CALL.format(
+            bind=bind,
             parameters=", ".join(first + ["*args", "**kwargs"] * bool(rest)),
             arguments=", ".join([f"{name}_data" for name in first] + ["*args_data", "**kwargs_data"] * bool(rest)),
             data="    " + "\n    ".join(data),

@@ -92,7 +92,7 @@ class Grad:
         _close(self)
         self.closed = next_number()
 
-    def gradient(self, target: Tensor, sources: Any, *, cotangent: Any = None, unconnected: Unconnected = None) -> Any:
+    def gradient(self, target: Any, sources: Any, *, cotangent: Any = None, unconnected: Unconnected = None) -> Any:
         """The gradient of `target` with respect to `sources`.
 
         A target that is not a scalar is seeded with ones, so the sum of its elements is differentiated. If another
@@ -159,7 +159,7 @@ class Grad:
         result = result if isinstance(result, Tensor) else unrecorded(result)
         return _gradient(result) if contexts else result
 
-    def why(self, target: Tensor, source: Tensor) -> str:
+    def why(self, target: Any, source: Any) -> str:
         """In words, how `source` reaches `target` in what this context recorded, or where the path breaks.
 
         >>> import tensorad as ts

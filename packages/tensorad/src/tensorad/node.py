@@ -114,6 +114,6 @@ def version(values: Iterable[Any]) -> int:
                 total += value._version
             except RuntimeError:  # made under torch.inference_mode(), which keeps no counter
                 continue
-        elif kind is tuple or kind is list:
+        elif isinstance(value, (tuple, list)) and kind is not torch.Size:
             total += version(value)
     return total

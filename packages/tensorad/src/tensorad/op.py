@@ -1,5 +1,7 @@
 """The table of ops: which call answers for which torch function, and how a row is added."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ from tensorad.call import Op, Rule
 from tensorad.errors import RuleError
 from tensorad.node import recording
 from tensorad.site import caller
-from tensorad.tensor import TABLE, Tensor, keywords, plain, unrecorded
+from tensorad.tensor import NUMPY_NAMES, TABLE, Tensor, keywords, plain, unrecorded
 
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
 
@@ -92,10 +94,19 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let the decorated Python function, written in other ops, answer for torch's functions of these names."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        register(names[0], function, *names[1:])
+        takes_dim = "dim" in inspect.signature(function).parameters
+        register(names[0], _with_numpy_names(function) if takes_dim else function, *names[1:])
         return function
 
     return decorate
+
+
+def _with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **{NUMPY_NAMES.get(name, name): value for name, value in kwargs.items()})
+
+    return call
 
 
 def constant(*names: str, function: Callable[..., Any] | None = None) -> None:

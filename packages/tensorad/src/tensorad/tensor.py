@@ -4,6 +4,8 @@ A Tensor is a thin wrapper around a torch.Tensor and answers `__torch_function__
 methods and tensorad's functions are one op, looked up in one table. Operators and methods are attached by the table.
 """
 
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false, reportAssignmentType=false
+
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,13 @@ from tensorad.conversions import Conversions
 from tensorad.missing import missing_attribute, no_rule
 from tensorad.node import Node, new_leaf, next_number
 
+if TYPE_CHECKING:  # to a type checker, a Tensor has what a torch.Tensor has: the table attaches operators and methods
+    from torch import Tensor as _LikeTorch
+else:
+    _LikeTorch = object
 
-class Tensor(Conversions):
+
+class Tensor(Conversions, _LikeTorch):
     """A value that tensorad can differentiate: `data`, the backing torch.Tensor, and `node`, how it was made.
 
     Make one with `tensorad.tensor(...)`; ops on Tensors return Tensors. A Tensor is a value: nothing but `t[i] = v`,
@@ -29,15 +36,7 @@ class Tensor(Conversions):
     node: Node | None
     born: int
 
-    if TYPE_CHECKING:  # the table attaches operators and methods, see op.register and operators.py
-
-        def __getattr__(self, name: str) -> Any: ...
-
-        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = Any
-        __rpow__ = __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __neg__ = Any
-        __pos__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __invert__ = __and__ = __or__ = Any
-        __xor__ = __rand__ = __ror__ = __rxor__ = __iadd__ = __isub__ = __imul__ = __itruediv__ = Any
-    else:
+    if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             return missing_attribute(self, name)
@@ -131,7 +130,7 @@ def restored(data: Any, node: Node | None) -> Any:
 
 def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments as torch takes them: without Tensors, and under torch's own names."""
-    return {_NUMPY_NAMES.get(name, name): plain(value) for name, value in kwargs.items()} if kwargs else kwargs
+    return {NUMPY_NAMES.get(name, name): plain(value) for name, value in kwargs.items()}
 
 
-_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}

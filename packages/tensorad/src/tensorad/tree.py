@@ -82,12 +82,17 @@ def _adopt(value: Any) -> bool:
         def parts(instance: Any) -> tuple[list[Any], None, tuple[str, ...]]:
             return [getattr(instance, name) for name in names], None, names
 
-        def whole(_: None, values: Iterable[Any]) -> Any:
+        def whole(_: Any, values: Iterable[Any]) -> Any:
             instance: Any = object.__new__(kind)  # __init__ may compute, or take other arguments than the fields
             for name, part in zip(names, values, strict=True):
                 object.__setattr__(instance, name, part)
             return instance
 
-        entry = optree.GetAttrEntry
-        optree.register_pytree_node(kind, parts, whole, path_entry_type=entry, namespace=_NAMESPACE)
+        optree.register_pytree_node(
+            kind,
+            parts,
+            whole,  # pyright: ignore[reportArgumentType]
+            path_entry_type=optree.GetAttrEntry,
+            namespace=_NAMESPACE,
+        )
     return False

@@ -42,7 +42,7 @@ rule("threshold(input, threshold, value)", input=lambda g, input, threshold: abo
 rule("hardshrink(input, lambd=0.5)", input=lambda g, input, lambd: outside(g, input, lambd))
 rule("softshrink(input, lambd=0.5)", input=lambda g, out: outside(g, out, 0))
 leaky_relu = rule("leaky_relu(input, negative_slope=0.01)", input=lambda g, input, negative_slope: leaky(g, input, negative_slope)).call
-rule("hardsigmoid(input)", input=lambda g, input: between(g, input, -3, 3) / 6)
+rule("hardsigmoid(input)", input=lambda g, input: hardsigmoid(g, input))
 rule("hardswish(input)", input=lambda g, input: hardswish(g, input))
 prelu_of_like = rule("_prelu_kernel(input, weight)", joint=("input weight", lambda g, input, weight: prelu_slopes(g, input, weight))).call
 
@@ -54,16 +54,14 @@ rule("gelu(input, approximate='none')", input=lambda g, input, approximate: (gel
 rule("silu(input)", input=lambda g, input: silu(g, input))
 rule("mish(input)", input=lambda g, input: mish(g, input))
 rule("softplus(input, beta=1, threshold=20)", input=lambda g, input, beta, threshold: softplus(g, input, beta, threshold))
-rule("logsigmoid(input)", input=lambda g, input: g * (-input).sigmoid())
+rule("logsigmoid(input)", function=aten.log_sigmoid_forward.default, input=lambda g, input, residuals: logsigmoid(g, input, residuals))
 rule("softsign(input)", input=lambda g, input: g / (1 + input.abs()).square())
-rule("tanhshrink(input)", input=lambda g, input: g * input.tanh().square())
 defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 
 # Normalizations.
 defrule("layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05, cudnn_enable=True)",
         function=lambda *args, **kwargs: normalize_layer(*args, **kwargs),
-        input=lambda g, input, weight, eps, residuals: layer_norm_by_input(g, input, weight, eps, *residuals),
-        weight=lambda g, input, weight, eps, residuals: layer_norm_by_weight(g, input, weight, eps, *residuals), bias=lambda g: g)
+        joint=("input weight bias", lambda g, input, weight, bias, eps, residuals: layer_norm(g, input, weight, bias, eps, *residuals)))
 defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lambda *args, **kwargs: normalize_rms(*args, **kwargs),
         input=lambda g, input, weight, residuals: rms_norm_by_input(g if weight is None else g * weight, input, *residuals),
         weight=lambda g, input, residuals: g * (input * inverse_rms(g, input, *residuals)))
@@ -78,6 +76,11 @@ embedding_sums = defrule("embedding_sums(g, indices, count, padding, by_frequenc
                          g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
 
 # fmt: on
+
+
+@composed("tanhshrink")
+def tanhshrink(input: Any) -> Any:
+    return input - input.tanh()
 
 
 @composed("prelu")
@@ -159,6 +162,11 @@ def leaky(g: Any, x: Any, slope: float) -> Any:
     return g.where(x > 0, g * slope)
 
 
+@fused(aten.hardsigmoid_backward.default)
+def hardsigmoid(g: Any, x: Any) -> Any:
+    return between(g, x, -3, 3) / 6
+
+
 @fused(aten.hardswish_backward.default)
 def hardswish(g: Any, x: Any) -> Any:
     return g.where(x >= 3, g * (x / 3 + 0.5)).masked_fill(x <= -3, 0)
@@ -208,6 +216,11 @@ def softplus(g: Any, x: Any, beta: float, threshold: float) -> Any:
     return g.where(x * beta > threshold, g * (x * beta).sigmoid())
 
 
+@fused(aten.log_sigmoid_backward.default)
+def logsigmoid(g: Any, x: Any, buffer: Any) -> Any:
+    return g * (-x).sigmoid()
+
+
 @fused(aten.glu_backward.default)
 def glu(g: Any, input: Any, dim: int) -> Any:
     """For a * sigmoid(b), with a and b the halves of the input."""
@@ -223,23 +236,19 @@ def normalize_layer(
     return out, (shape, mean, scale)
 
 
-def layer_norm_kernel(g: Any, input: Any, weight: Any, shape: Any, mean: Any, scale: Any, place: int) -> Any:
-    wanted = [place == 0, place == 1, False]
-    return aten.native_layer_norm_backward.default(g, input, shape, mean, scale, weight, None, wanted)[place]
+def layer_norm_kernel(g: Any, input: Any, weight: Any, bias: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
+    wanted = [True, weight is not None, bias is not None]
+    return aten.native_layer_norm_backward.default(g, input, shape, mean, scale, weight, bias, wanted)
 
 
-@fused(lambda g, input, weight, eps, *residuals: layer_norm_kernel(g, input, weight, *residuals, 0))
-def layer_norm_by_input(g: Any, input: Any, weight: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
-    """Without what g has along 1 and along the normalized input, neither of which changes the output."""
+@fused(layer_norm_kernel)
+def layer_norm(g: Any, input: Any, weight: Any, bias: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
+    """For the input, g without its parts along 1 and along the normalized input: neither changes the output."""
     dims = tuple(range(-len(shape), 0))
     normal, scale = standardized(input, dims, eps)
-    g = g if weight is None else g * weight
-    return scale * (g - g.mean(dims, keepdim=True) - normal * (g * normal).mean(dims, keepdim=True))
-
-
-@fused(lambda g, input, weight, eps, *residuals: layer_norm_kernel(g, input, weight, *residuals, 1))
-def layer_norm_by_weight(g: Any, input: Any, weight: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
-    return g * standardized(input, tuple(range(-len(shape), 0)), eps)[0]
+    inner = g if weight is None else g * weight
+    part = inner - inner.mean(dims, keepdim=True) - normal * (inner * normal).mean(dims, keepdim=True)
+    return scale * part, g * normal, g
 
 
 def standardized(x: Any, dims: Any, eps: float) -> tuple[Any, Any]:

@@ -1,6 +1,5 @@
 """Functions along dimensions: sums, products, norms, extremes, order statistics, running totals, softmax."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -28,22 +27,27 @@ defrule("nansum(input, dim=None, keepdim=False, *, dtype=None)",
         input=lambda g, input, dim: kept(g, input.shape, dim) * ~input.isnan())
 defrule("mean(input, dim=None, keepdim=False, *, dtype=None)",
         input=lambda g, input_shape, dim: kept(g / group_size(g, input_shape), input_shape, dim).expand(input_shape))
-defrule("nanmean(input, dim=None, keepdim=False, *, dtype=None)", input=lambda g, input, dim: shared(g, ~input.isnan(), dim))
+defrule("nanmean(input, dim=None, keepdim=False, *, dtype=None)",
+        input=lambda g, input, dim: shared(g, ~input.isnan(), dim))
 defrule("trace(input)", input=lambda g, input_shape: g * torch.eye(*input_shape, dtype=g.dtype, device=g.device))
 
 # Variances. `var(x, False)` means unbiased=False.
 defrule("var(input, dim=None, unbiased=None, keepdim=False, *, correction=None)",
         input=lambda g, input, dim, unbiased, correction: deviation(g, input, dim, unbiased, correction))
 defrule("std(input, dim=None, unbiased=None, keepdim=False, *, correction=None)",
-        input=lambda g, input, dim, unbiased, correction, out: deviation(root_slope(g, out), input, dim, unbiased, correction))
+        input=lambda g, input, dim, unbiased, correction, out:
+        deviation(root_slope(g, out), input, dim, unbiased, correction))
 defrule("var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None)", outputs=True,
         input=lambda g, input, dim, unbiased, correction: deviation(g[0], input, dim, unbiased, correction, g[1]))
 defrule("std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None)", outputs=True,
-        input=lambda g, input, dim, unbiased, correction, out: deviation(root_slope(g[0], out[0]), input, dim, unbiased, correction, g[1]))
+        input=lambda g, input, dim, unbiased, correction, out:
+        deviation(root_slope(g[0], out[0]), input, dim, unbiased, correction, g[1]))
 
 # Products: right where factors are 0, at every order.
-defrule("prod(input, dim=None, keepdim=False, *, dtype=None)", input=lambda g, input, dim, out: product_slope(g, input, dim, out))
-defrule("cumprod(input, dim, *, dtype=None)", input=lambda g, input, dim, out: running_product_slope(g, input, dim, out))
+defrule("prod(input, dim=None, keepdim=False, *, dtype=None)",
+        input=lambda g, input, dim, out: product_slope(g, input, dim, out))
+defrule("cumprod(input, dim, *, dtype=None)",
+        input=lambda g, input, dim, out: running_product_slope(g, input, dim, out))
 
 # Norms, and all distances between two sets of points.
 vector_norm = defrule("linalg.vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None)",
@@ -54,41 +58,35 @@ distances = defrule("cdist(x1, x2)", x1=lambda g, x1, x2, out: pulls(quotient(g,
 # Running totals, and differences.
 defrule("cumsum(input, dim, *, dtype=None)", input=lambda g, dim: sums_from(g, dim))
 defrule("logcumsumexp(input, dim)", input=lambda g, input, dim, out: running_shares(g, input, dim, out))
-differences = defrule("diff(input, n=1, dim=-1)", input=lambda g, input_shape, n, dim: undo_differences(g, input_shape, n, dim)).call
+differences = defrule("diff(input, n=1, dim=-1)",
+                      input=lambda g, input_shape, n, dim: undo_differences(g, input_shape, n, dim)).call
 
 # Softmax and its kin.
 defrule("logsumexp(input, dim, keepdim=False)", "special.logsumexp",
         input=lambda g, input, dim, out: kept(g, input.shape, dim) * shares(input, dim, out))
-softmax = defrule("softmax(input, dim, dtype=None)", "special.softmax", input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype)).call
+softmax = defrule("softmax(input, dim, dtype=None)", "special.softmax",
+                  input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype)).call
 log_softmax = defrule("log_softmax(input, dim, dtype=None)", "special.log_softmax",
                       input=lambda g, dim, out: log_softmax_pull(g, out, dim, g.dtype)).call
-defrule("_softmax_backward_data(grad, output, dim, input_dtype)",
-        grad=lambda g, output, dim: softmax_pull(g, output, dim, g.dtype),
-        output=lambda g, grad, output, dim: g * (grad - (grad * output).sum(dim, True)) - grad * (g * output).sum(dim, True))
-defrule("_log_softmax_backward_data(grad, output, dim, input_dtype)",
-        grad=lambda g, output, dim: g - (g * output.exp()).sum(dim, True),
-        output=lambda g, grad, output, dim: -g * output.exp() * grad.sum(dim, True))
+defrule("_softmax_backward_data(grad_output, output, dim, input_dtype)",
+        grad_output=lambda g, output, dim: softmax_pull(g, output, dim, g.dtype),
+        output=lambda g, grad_output, output, dim:
+        g * (grad_output - (grad_output * output).sum(dim, True)) - grad_output * (g * output).sum(dim, True))
+defrule("_log_softmax_backward_data(grad_output, output, dim, input_dtype)",
+        grad_output=lambda g, output, dim: g - (g * output.exp()).sum(dim, True),
+        output=lambda g, grad_output, output, dim: -g * output.exp() * grad_output.sum(dim, True))
 
 # Selection by value: elements that are equal get equal shares.
-amax = defrule("amax(input, dim=(), keepdim=False)", input=lambda g, input, dim, out: shared(g, largest(input, out, dim), dim)).call
-amin = defrule("amin(input, dim=(), keepdim=False)", input=lambda g, input, dim, out: shared(g, smallest(input, out, dim), dim)).call
+amax = defrule("amax(input, dim=(), keepdim=False)",
+               input=lambda g, input, dim, out: shared(g, largest(input, out, dim), dim)).call
+amin = defrule("amin(input, dim=(), keepdim=False)",
+               input=lambda g, input, dim, out: shared(g, smallest(input, out, dim), dim)).call
 max_of_all = defrule("max(input)", input=lambda g, input, out: shared(g, largest(input, out))).call
 min_of_all = defrule("min(input)", input=lambda g, input, out: shared(g, smallest(input, out))).call
 median_of_all = defrule("median(input)", input=lambda g, input, out: shared(g, same(input, out))).call
 nanmedian_of_all = defrule("nanmedian(input)", input=lambda g, input, out: shared(g, same(input, out))).call
 
 # fmt: on
-
-
-def with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, taking axis= and keepdims= for dim= and keepdim=, as torch's own functions do."""
-    names = {"axis": "dim", "keepdims": "keepdim"}
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **{names.get(name, name): value for name, value in kwargs.items()})
-
-    return call
 
 
 def by_index(
@@ -131,7 +129,6 @@ sort = by_index(torch.sort, lambda dim=-1, descending=False, stable=False: dim)
 
 
 @composed("aminmax")
-@with_numpy_names
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
     dims = () if dim is None else dim
     return torch.return_types.aminmax((amin(input, dims, keepdim), amax(input, dims, keepdim)))
@@ -143,7 +140,6 @@ def msort(input: Any) -> Any:
 
 
 @composed("quantile")
-@with_numpy_names
 def quantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Any:
@@ -151,7 +147,6 @@ def quantile(
 
 
 @composed("nanquantile")
-@with_numpy_names
 def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Any:
@@ -187,7 +182,6 @@ def norm(
 
 
 @composed("linalg.norm")
-@with_numpy_names
 def linalg_norm(
     A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: None = None, dtype: Any = None
 ) -> Any:
@@ -198,7 +192,6 @@ def linalg_norm(
 
 
 @composed("linalg.matrix_norm")
-@with_numpy_names
 def matrix_norm(A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
     if ord != "fro":
         raise NoRuleError(
@@ -228,7 +221,6 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out:
 
 
 @composed("cosine_similarity")
-@with_numpy_names
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     x1, x2 = torch.broadcast_tensors(x1, x2) if x1.shape != x2.shape else (x1, x2)
     lengths = [vector_norm(x, 2, dim, True).clamp(min=eps) for x in (x1, x2)]
@@ -242,7 +234,6 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
 
 
 @composed("diff")
-@with_numpy_names
 def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
     parts = [part for part in (prepend, input, append) if part is not None]
     return differences(OPS["cat"](parts, dim) if len(parts) > 1 else input, n, dim)
