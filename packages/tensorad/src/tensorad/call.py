@@ -135,7 +135,7 @@ class Op:
         nodes += [f"{name}_node = {each if name == 'tensors' else node(name)}" for name in self.operands]
         like_out = "({0}_node is None or {0}_node.shape == shape and {0}_node.dtype == dtype)".format
         exact = " and ".join(map(like_out, self.operands))
-        exact = exact if len(self.operands) > 1 else f"{self.operands[0]}_node.dtype == dtype"
+        exact = exact if len(self.operands) > 1 else "{}_node.dtype == dtype".format(*self.operands)
         return CALL.format(
             bind=bind,
             parameters=", ".join(first + ["*args", "**kwargs"] * bool(rest)),

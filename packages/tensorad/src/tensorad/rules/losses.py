@@ -18,28 +18,30 @@ aten = torch.ops.aten
 KINDS = "none", "mean", "sum"
 NONE, MEAN, SUM = range(3)  # torch's numbers for these
 
+kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # torch's own losses, below their Python
+
 # fmt: off
 
 # By torch's kernels, reduction and all. `spread` is the way back through it.
-mse = defrule("mse_loss(input, target, kind)", function=torch._C._nn.mse_loss,
+mse = defrule("mse_loss(input, target, kind)", function=kernels.mse_loss,
               input=lambda g, input, target, kind: mse_by_input(g, input, target, kind),
               target=lambda g, input, target, kind: mse_by_input(g, target, input, kind)).call
-l1 = defrule("l1_loss(input, target, kind)", function=torch._C._nn.l1_loss,
+l1 = defrule("l1_loss(input, target, kind)", function=kernels.l1_loss,
              input=lambda g, input, target, kind: spread(g, (input - target).sgn(), kind),
              target=lambda g, input, target, kind: spread(g, (target - input).sgn(), kind)).call
-smooth_l1 = defrule("smooth_l1_loss(input, target, kind, beta)", function=torch._C._nn.smooth_l1_loss,
+smooth_l1 = defrule("smooth_l1_loss(input, target, kind, beta)", function=kernels.smooth_l1_loss,
                     input=lambda g, input, target, kind, beta: spread(g, ((input - target) / beta).clamp(-1, 1), kind),
                     target=lambda g, input, target, kind, beta: spread(g, ((target - input) / beta).clamp(-1, 1), kind)).call
-huber = defrule("huber_loss(input, target, kind, delta)", function=torch._C._nn.huber_loss,
+huber = defrule("huber_loss(input, target, kind, delta)", function=kernels.huber_loss,
                 input=lambda g, input, target, kind, delta: spread(g, (input - target).clamp(-delta, delta), kind),
                 target=lambda g, input, target, kind, delta: spread(g, (target - input).clamp(-delta, delta), kind)).call
-log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=torch._C._nn.binary_cross_entropy,
+log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=kernels.binary_cross_entropy,
                    input=lambda g, input, target, kind: spread(g, (input - target) / (input * (1 - input)).clamp(min=1e-12), kind),
                    target=lambda g, input, kind: spread(g, (1 - input).log().clamp(min=-100) - input.log().clamp(min=-100), kind)).call
 logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_weight, kind)", function=torch.binary_cross_entropy_with_logits,
                    input=lambda g, input, target, kind: spread(g, input.sigmoid() - target, kind),
                    target=lambda g, input, kind: spread(g, -input, kind)).call
-soft_margin = defrule("soft_margin_loss(input, target, kind)", function=torch._C._nn.soft_margin_loss,
+soft_margin = defrule("soft_margin_loss(input, target, kind)", function=kernels.soft_margin_loss,
                       input=lambda g, input, target, kind: spread(g, -target * (-input * target).sigmoid(), kind),
                       target=lambda g, input, target, kind: spread(g, -input * (-input * target).sigmoid(), kind)).call
 raised = defrule("raised(input, floor)", function=torch.clamp_min, input=lambda g: g).call  # a clamp that passes every gradient on
@@ -59,6 +61,11 @@ def matched(input: Any, target: Any) -> Any:
     shapes = f"{tuple(target.shape)} and the input {tuple(input.shape)}"
     warnings.warn(f"the target size is {shapes}: they are broadcast, which is rarely meant in a loss", stacklevel=2)
     return torch.broadcast_tensors(input, target)
+
+
+def check_same_shape(input: Any, target: Any) -> None:
+    if input.shape != target.shape:
+        raise ShapeError(f"the target has shape {tuple(target.shape)} and the input {tuple(input.shape)}: they must agree")
 
 
 def named(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
@@ -132,6 +139,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Any:
+    check_same_shape(input, target)
     reduction = named(reduction, size_average, reduce)
     if weight is None:
         return log_loss(input, target, None, get_enum(reduction))
@@ -143,6 +151,7 @@ def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Any:  # fmt: skip
+    check_same_shape(input, target)
     reduction = named(reduction, size_average, reduce)
     if weight is pos_weight is None:
         return logistic(input, target, None, None, get_enum(reduction))
@@ -169,6 +178,7 @@ def cross_entropy(
     dim = min(1, input.ndim - 1)
     logs = input.log_softmax(dim)
     reduction = named(reduction, size_average, reduce)
+    hard: Any = None
     if target.shape != input.shape:
         hard = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
         if not label_smoothing:

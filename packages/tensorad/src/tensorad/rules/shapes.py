@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from tensorad.errors import NoRuleError
+from tensorad.node import differentiable
 from tensorad.op import OPS, composed, constant, defrule
 from tensorad.rules.indexing import add_rows, along, getitem, index_select, put_at
 from tensorad.tensor import TABLE, Tensor, plain, unrecorded
@@ -151,12 +152,12 @@ def type_of(input: Any, dtype: Any = None, **kwargs: Any) -> Any:
 def view_values(input: Any, *shape: Any, dtype: torch.dtype | None = None) -> Any:
     if dtype is None and not (shape and isinstance(shape[0], torch.dtype)):
         return view(input, *shape)
-    dtype = dtype or shape[0]
-    if dtype == input.dtype:
+    kind: torch.dtype = dtype or shape[0]
+    if kind == input.dtype:
         return view(input, input.shape)
-    if dtype.is_floating_point or dtype.is_complex:
-        raise NoRuleError(f"view({dtype}) reads the bits as other numbers: no derivative; to convert, t.to({dtype})")
-    return unrecorded(plain(input).view(dtype))
+    if differentiable(kind):
+        raise NoRuleError(f"view({kind}) reads the bits as other numbers: no derivative; to convert, t.to({kind})")
+    return unrecorded(plain(input).view(kind))
 
 
 @composed("split")
@@ -249,8 +250,8 @@ for _name in ("atleast_1d", "atleast_2d", "atleast_3d", "meshgrid"):
 
 @composed("cartesian_prod")
 def cartesian_prod(*tensors: Any) -> Any:
-    tensors = listed(tensors)
-    return stack([flatten(grid) for grid in meshgrid(*tensors)], 1) if len(tensors) > 1 else reshape(tensors[0], -1)
+    given: Any = listed(tensors)
+    return stack([flatten(grid) for grid in meshgrid(*given)], 1) if len(given) > 1 else reshape(given[0], -1)
 
 
 @composed("combinations")
@@ -309,7 +310,7 @@ def negated(shifts: Any) -> Any:
     return [-shift for shift in shifts] if isinstance(shifts, Sequence) else -shifts
 
 
-def with_shapes(tensors: Sequence[torch.Tensor], dim: int) -> tuple[torch.Tensor, list[torch.Size]]:
+def with_shapes(tensors: Any, dim: int) -> tuple[torch.Tensor, list[torch.Size]]:
     return torch.cat(tensors, dim), [tensor.shape for tensor in tensors]
 
 
@@ -319,7 +320,7 @@ def cut(g: Any, shapes: list[Any], dim: int) -> list[Any]:
     return [piece if len(shape) == g.ndim else g.new_zeros(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def joined(pieces: Sequence[Any], shape: Any) -> Any:
+def joined(pieces: Any, shape: Any) -> Any:
     """The pieces of a tensor of this shape together again: along the dimension in which they are smaller."""
     for dim, size in enumerate(shape):
         if any(piece.shape[dim] != size for piece in pieces):
