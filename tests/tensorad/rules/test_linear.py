@@ -12,7 +12,8 @@ import tensorad as ts
 PRODUCTS = """
 x @ y                           | 3 & 3 ; 2,3 & 3 ; 3 & 3,2 ; 2,3 & 3,4 ; 0,3 & 3,2 ; 2,0 & 0,3 ; 2,0 & 0 ; 1,1 & 1,1
 x @ y                           | 5,2,3 & 3 ; 3 & 5,3,2 ; 5,2,3 & 3,4 ; 2,3 & 5,3,4 ; 5,2,3 & 5,3,4 ; 0,2,3 & 3,4
-x @ y                           | 5,2,3 & 1,3,4 ; 4,1,2,3 & 5,3,2 ; 1,2,3 & 4,5,3,2 ; 2,3 & 4,5,3,2 ; 4,5,2,3 & 3 ; 3 & 4,5,3,2
+x @ y                           | 5,2,3 & 1,3,4 ; 4,1,2,3 & 5,3,2 ; 1,2,3 & 4,5,3,2 ; 2,3 & 4,5,3,2 ; 4,5,2,3 & 3
+x @ y                           | 3 & 4,5,3,2
 torch.matmul(x, y)              | 2,3 & 3,4 ; 3 & 3
 x.matmul(y)                     | 2,3 & 3,4 ; 5,2,3 & 3
 torch.linalg.matmul(x, y)       | 2,3 & 3,4
@@ -49,12 +50,14 @@ torch.tensordot(x, y, torch.tensor([[1], [0]]))  | 2,3 & 3,2
 """
 SUMS_OF_PRODUCTS = """
 functional.linear(x, y)                 | 2,3 & 4,3 ; 3 & 4,3 ; 5,2,3 & 4,3 ; 2,3 & 3 ; 3 & 3 ; 5,2,3 & 3 ; 0,3 & 4,3
-functional.linear(x, y, z)              | 2,3 & 4,3 & 4 ; 3 & 4,3 & 4 ; 5,2,3 & 4,3 & 4 ; 6,5,2,3 & 4,3 & 4 ; 0,3 & 4,3 & 4
+functional.linear(x, y, z)              | 2,3 & 4,3 & 4 ; 3 & 4,3 & 4 ; 5,2,3 & 4,3 & 4 ; 0,3 & 4,3 & 4
+functional.linear(x, y, z)              | 6,5,2,3 & 4,3 & 4
 functional.linear(x, weight=y, bias=z)  | 2,3 & 4,3 & 4
 functional.linear(x, y, bias=None)      | 2,3 & 4,3
 functional.bilinear(x, y, z)            | 5,2 & 5,3 & 4,2,3 ; 2 & 3 & 4,2,3 ; 6,5,2 & 6,5,3 & 4,2,3
 functional.bilinear(x, y, z, w)         | 5,2 & 5,3 & 4,2,3 & 4 ; 0,2 & 0,3 & 4,2,3 & 4
-torch.addmm(x, y, z)                    | 2,4 & 2,3 & 3,4 ; 4 & 2,3 & 3,4 ; 2,1 & 2,3 & 3,4 ; & 2,3 & 3,4 ; 0,4 & 0,3 & 3,4
+torch.addmm(x, y, z)                    | 2,4 & 2,3 & 3,4 ; 4 & 2,3 & 3,4 ; 2,1 & 2,3 & 3,4 ; & 2,3 & 3,4
+torch.addmm(x, y, z)                    | 0,4 & 0,3 & 3,4
 torch.addmm(x, y, z, beta=2, alpha=0.5) | 2,4 & 2,3 & 3,4
 x.addmm(y, z, beta=0)                   | 2,4 & 2,3 & 3,4
 torch.addmv(x, y, z, beta=2, alpha=0.5) | 2 & 2,3 & 3 ; 1 & 2,3 & 3
@@ -165,4 +168,4 @@ def test_weights_used_by_a_batch_get_one_product_and_not_one_per_matrix() -> Non
 
 def test_mixed_dtypes_are_refused_as_by_torch() -> None:
     with pytest.raises(RuntimeError, match="dtype"):
-        ts.tensor(rand(2, 2)) @ rand(2, 2, dtype=torch.float32)
+        torch.matmul(ts.tensor(rand(2, 2)), rand(2, 2, dtype=torch.float32))

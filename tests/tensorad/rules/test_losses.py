@@ -1,4 +1,4 @@
-"""Losses against torch.autograd: every reduction, weight and shape; and what torch does not differentiate, by differences."""
+"""Losses against torch.autograd, in every reduction, weight and shape, and by differences where it has no rule."""
 
 from typing import Any
 
@@ -178,7 +178,8 @@ def test_a_loss_of_nothing_is_nan_without_an_error() -> None:
 def test_losses_under_their_own_names() -> None:
     x, y = ts.tensor(rand(2, 3)), rand(2, 3, seed=1)
     assert torch.equal(ts.mse_loss(x, y).data, functional.mse_loss(x.data, y))
-    assert torch.equal(ts.l1_loss(x, y, weight=y.abs()).data, functional.l1_loss(x.data, y, weight=y.abs()))
+    weighted = (x.data - y).abs() * y.exp()
+    assert torch.equal(ts.l1_loss(x, y, weight=y.exp()).data, weighted.sum() / y.exp().sum())
     assert torch.equal(
         ts.cross_entropy(x, torch.tensor([0, 1])).data, functional.cross_entropy(x.data, torch.tensor([0, 1]))
     )
@@ -194,3 +195,6 @@ def test_wrong_arguments() -> None:
         functional.gaussian_nll_loss(x, x, -torch.ones(2, 3))
     with pytest.raises(ts.ShapeError, match="var"):
         functional.gaussian_nll_loss(x, x, torch.ones(3))
+    for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        with pytest.raises(ts.ShapeError, match="must agree"):
+            getattr(functional, name)(x, torch.ones(3))

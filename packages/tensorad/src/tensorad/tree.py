@@ -20,7 +20,9 @@ def flatten(nest: Any) -> tuple[list[Any], Any]:
     >>> values
     [1, 2, 3]
     """
-    values, structure = optree.tree_flatten(nest, is_leaf=_adopt, none_is_leaf=True, namespace=_NAMESPACE)
+    values, structure = optree.tree_flatten(nest, none_is_leaf=True, namespace=_NAMESPACE)
+    if _adopted_any(values):
+        return flatten(nest)
     return values, structure
 
 
@@ -45,7 +47,8 @@ def map(function: Callable[..., Any], nest: Any, *nests: Any) -> Any:
     Raises:
         ValueError: if the nests differ in structure.
     """
-    return optree.tree_map(function, nest, *nests, is_leaf=_adopt, none_is_leaf=True, namespace=_NAMESPACE)
+    flatten(nest)  # adopts the dataclasses in it
+    return optree.tree_map(function, nest, *nests, none_is_leaf=True, namespace=_NAMESPACE)
 
 
 def register(
@@ -66,33 +69,32 @@ def register(
 
 def path(nest: Any, index: int) -> str:
     """Where in `nest` the value number `index` stands, such as `['w'][0]`."""
-    return optree.tree_accessors(nest, is_leaf=_adopt, none_is_leaf=True, namespace=_NAMESPACE)[index].codify("")
+    return optree.tree_accessors(nest, none_is_leaf=True, namespace=_NAMESPACE)[index].codify("")
 
 
 _adopted: set[type] = set()
 
 
-def _adopt(value: Any) -> bool:
-    """Register the type of a dataclass instance when it is first met; no value is a leaf for that."""
-    kind = type(value)
-    if hasattr(kind, "__dataclass_fields__") and kind not in _adopted:
-        _adopted.add(kind)
-        names = tuple(kind.__dataclass_fields__)
+def _adopted_any(values: list[Any]) -> bool:
+    """Register the types of dataclass instances among `values`, met for the first time; whether there were any."""
+    new = {type(value) for value in values if hasattr(type(value), "__dataclass_fields__")}
+    for kind in new - _adopted:
+        _adopt(kind)
+    return bool(new)
 
-        def parts(instance: Any) -> tuple[list[Any], None, tuple[str, ...]]:
-            return [getattr(instance, name) for name in names], None, names
 
-        def whole(_: Any, values: Iterable[Any]) -> Any:
-            instance: Any = object.__new__(kind)  # __init__ may compute, or take other arguments than the fields
-            for name, part in zip(names, values, strict=True):
-                object.__setattr__(instance, name, part)
-            return instance
+def _adopt(kind: Any) -> None:
+    _adopted.add(kind)
+    names = tuple(kind.__dataclass_fields__)
 
-        optree.register_pytree_node(
-            kind,
-            parts,
-            whole,  # pyright: ignore[reportArgumentType]
-            path_entry_type=optree.GetAttrEntry,
-            namespace=_NAMESPACE,
-        )
-    return False
+    def parts(instance: Any) -> tuple[list[Any], None, tuple[str, ...]]:
+        return [getattr(instance, name) for name in names], None, names
+
+    def whole(_: Any, values: Iterable[Any]) -> Any:
+        instance: Any = object.__new__(kind)  # __init__ may compute, or take other arguments than the fields
+        for name, part in zip(names, values, strict=True):
+            object.__setattr__(instance, name, part)
+        return instance
+
+    unflatten: Any = whole
+    optree.register_pytree_node(kind, parts, unflatten, path_entry_type=optree.GetAttrEntry, namespace=_NAMESPACE)

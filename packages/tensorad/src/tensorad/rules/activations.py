@@ -17,14 +17,11 @@ from tensorad.tensor import Tensor, replace_value
 
 rule = functools.partial(defrule, elementwise=True)
 aten = torch.ops.aten
-SELU_ALPHA, SELU_SCALE = (
-    1.6732632423543772,
-    1.0507009873554805,
-)  # Klambauer et al. 2017, Self-Normalizing Neural Networks
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, arXiv 1706.02515
 
 
 def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let `kernel` compute the decorated formula on torch tensors; on Tensors, for higher orders, the formula itself runs."""
+    """Let `kernel` compute the decorated formula on torch tensors; on Tensors, to be recorded, the formula itself runs."""
 
     def decorate(formula: Callable[..., Any]) -> Callable[..., Any]:
         return lambda g, *args: formula(g, *args) if isinstance(g, Tensor) else kernel(g, *args)
@@ -68,7 +65,8 @@ defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lam
 
 # At random, and by index.
 dropped = rule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
-rrelu_training = rule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args), input=lambda g, residuals: g * residuals).call
+rrelu_training = rule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
+                      input=lambda g, residuals: g * residuals).call
 embedding = defrule("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
                     weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
                     embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
@@ -95,7 +93,7 @@ def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool
 
 
 def dropout(drawn: int | None, alpha: bool, default: bool) -> Callable[..., Any]:
-    """A kind of dropout: `drawn` says how many leading dimensions have a draw of their own for every place (None: all)."""
+    """A kind of dropout: in the first `drawn` dimensions (None: in all) every place has a draw of its own."""
 
     def call(input: Any, p: float = 0.5, training: bool = default, train: bool | None = None) -> Any:
         if not 0 <= p <= 1:
@@ -193,7 +191,7 @@ def gelu(g: Any, x: Any) -> Any:
 
 @fused(lambda g, x: aten.gelu_backward.default(g, x, approximate="tanh"))
 def gelu_by_tanh(g: Any, x: Any) -> Any:
-    """The approximation x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x**3): Hendrycks and Gimpel 2016, 1606.08415."""
+    """d/dx x (1 + tanh u) / 2, u = sqrt(2 / pi) (x + 0.044715 x**3): Hendrycks and Gimpel 2016, arXiv 1606.08415."""
     t = (math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)).tanh()
     return g * ((1 + t) + x * (1 - t * t) * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)) / 2
 
@@ -277,7 +275,7 @@ def rms_norm_by_input(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> 
 def drop(input: Any, p: float, drawn: int | None, alpha: bool) -> Any:
     """The input after dropout, and the noise it was multiplied by. Drawn as torch does: a seed gives the same values.
 
-    Alpha dropout keeps mean and variance of what comes from a selu: Klambauer et al. 2017, section 3.
+    Alpha dropout keeps mean and variance of what comes from a selu: Klambauer et al. 2017, arXiv 1706.02515.
     """
     kept = input.shape[:drawn]
     noise = torch.empty_like(input) if drawn is None else input.new_empty(kept + (1,) * (input.ndim - len(kept)))
@@ -299,6 +297,6 @@ def steepen(input: Any, lower: float, upper: float) -> Any:
 
 
 def embedding_shares(g: Any, indices: Any, padding: int, by_frequency: bool) -> Any:
-    """Each index's row of g, as `embedding_sums` counts it: not at all for padding, or once among all of the same index."""
+    """Each index's row of g, weighted as `embedding_sums` adds it: 0 for padding, or 1 over the index's frequency."""
     rows = torch.embedding(g, indices).masked_fill((indices == padding).unsqueeze(-1), 0)
     return rows / indices.flatten().bincount()[indices].unsqueeze(-1) if by_frequency else rows

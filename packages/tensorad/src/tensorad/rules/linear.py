@@ -20,7 +20,8 @@ defrule("bmm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, in
 defrule("mv(input, vec)", input=lambda g, vec: torch.outer(g, vec), vec=lambda g, input: input.mT @ g)
 defrule("dot(input, tensor)", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
 defrule("vdot(input, other)", input=lambda g, other: (g * other).conj(), other=lambda g, input: g * input.conj())
-defrule("linalg.vecdot(x, y, *, dim=-1)", x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
+defrule("linalg.vecdot(x, y, *, dim=-1)",
+        x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
 defrule("outer(input, vec2)", "ger", input=lambda g, vec2: g @ vec2, vec2=lambda g, input: g.mT @ input)
 defrule("kron(input, other)",
         input=lambda g, input_shape, other: torch.tensordot(blocks(g, input_shape, other.shape), padded(other, g.ndim), g.ndim),

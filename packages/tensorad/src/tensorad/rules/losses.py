@@ -38,7 +38,8 @@ huber = defrule("huber_loss(input, target, kind, delta)", function=kernels.huber
 log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=kernels.binary_cross_entropy,
                    input=lambda g, input, target, kind: spread(g, (input - target) / (input * (1 - input)).clamp(min=1e-12), kind),
                    target=lambda g, input, kind: spread(g, (1 - input).log().clamp(min=-100) - input.log().clamp(min=-100), kind)).call
-logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_weight, kind)", function=torch.binary_cross_entropy_with_logits,
+logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_weight, kind)",
+                   function=torch.binary_cross_entropy_with_logits,
                    input=lambda g, input, target, kind: spread(g, input.sigmoid() - target, kind),
                    target=lambda g, input, kind: spread(g, -input, kind)).call
 soft_margin = defrule("soft_margin_loss(input, target, kind)", function=kernels.soft_margin_loss,
@@ -65,7 +66,9 @@ def matched(input: Any, target: Any) -> Any:
 
 def check_same_shape(input: Any, target: Any) -> None:
     if input.shape != target.shape:
-        raise ShapeError(f"the target has shape {tuple(target.shape)} and the input {tuple(input.shape)}: they must agree")
+        raise ShapeError(
+            f"the target has shape {tuple(target.shape)} and the input {tuple(input.shape)}: they must agree"
+        )
 
 
 def named(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
