@@ -94,7 +94,7 @@ class Op:
 
     def __call__(self, *args: Any) -> Any:
         """For rules that need this op: on torch tensors its function, on Tensors its call, so that it is recorded."""
-        return (self.call if any(isinstance(arg, Tensor) for arg in args) else self.function)(*args)
+        return (self.call if Tensor in map(type, args) else self.function)(*args)
 
     def separate(self, g: Any, saved: tuple[Any, ...], node: Node) -> list[Any]:
         """The one pull of a joint rule as one per operand, each of which gives its share of a common result."""
@@ -114,17 +114,21 @@ class Op:
         if unknown := (saved_arguments | set(self.operands)) - set(names):
             raise RuleError(f"a rule of {self.signature} names {', '.join(sorted(unknown))}: no such argument")
 
-        # Required arguments are parameters of the call. The rest (`keepdim`, a bias) goes through to torch as the user
-        # gave it, and is bound to names only when something is recorded; `dim` too, since numpy's `axis` means it.
-        required = names[: len(declared.args) - len(declared.defaults)]
-        split = required.index("dim") if "dim" in required else len(required)
+        # Required arguments and operands are parameters of the call. The rest (`keepdim`) goes through to torch as the
+        # user gave it, and is bound to names only when something is recorded; `dim` too, since numpy's `axis` means it.
+        count = len(declared.args) - len(declared.defaults)
+        defaults = dict(zip(names[count:], map(ast.unparse, declared.defaults), strict=False))
+        split = max([count, *(names.index(name) + 1 for name in self.operands if name in defaults)])
+        split = names.index("dim") if "dim" in names[:split] else split
         first, rest = names[:split], names[split:]
+        parameters = [f"{name}={defaults[name]}" if name in defaults else name for name in first]
         data = [f"{name}_data = {name}.data if type({name}) is Tensor else plain({name})" for name in first]
         nodes: list[str] = []
         bind = ""
         if rest:
             data += ["args_data, kwargs_data = args and plain(args), kwargs and keywords(kwargs)"]
             declared.args = declared.args[split:]
+            declared.defaults = declared.defaults[max(split - count, 0) :]
             bind = f"bind = lambda {ast.unparse(declared)}: ({', '.join(rest)},)"
             if saved_arguments & set(rest):
                 nodes += [f"{', '.join(f'{name}_data' for name in rest)}, = bind(*args_data, **kwargs_data)"]
@@ -138,7 +142,7 @@ class Op:
         exact = exact if len(self.operands) > 1 else "{}_node.dtype == dtype".format(*self.operands)
         return CALL.format(
             bind=bind,
-            parameters=", ".join(first + ["*args", "**kwargs"] * bool(rest)),
+            parameters=", ".join(parameters + ["*args", "**kwargs"] * bool(rest)),
             arguments=", ".join([f"{name}_data" for name in first] + ["*args_data", "**kwargs_data"] * bool(rest)),
             data="    " + "\n    ".join(data),
             out="out, residuals" if "residuals" in self.saves else "out",

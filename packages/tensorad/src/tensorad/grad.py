@@ -177,8 +177,9 @@ class Grad:
         >>> import tensorad as ts
         >>> x = ts.tensor(2.0, name="x")
         >>> with ts.Grad() as g:
-        ...     y = ts.sin(x).detach() * 3
-        >>> print(g.why(y, x))
+        ...     y = ts.stop_gradient(x * x) * 3
+        >>> print(g.why(y, x).splitlines()[0])
+        the target does not depend on the source in what g recorded. Possible reasons:
         """
         return why(self, target, source)
 

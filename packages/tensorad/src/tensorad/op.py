@@ -33,6 +33,9 @@ def find(name: str) -> list[Any]:
 
 def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
     """Let `call` answer for `name` and `aliases`: as torch's functions, as Tensor methods and as `ts.name`."""
+    if call.__doc__ is None:
+        call.__name__ = call.__qualname__ = name
+        call.__doc__ = f"torch's `{name}`, of torch's own arguments, on Tensors."
     for each in (name, *aliases):
         for function in find(each):
             TABLE[function] = call
@@ -131,3 +134,16 @@ def _wrapped(out: Any) -> Any:
     if isinstance(out, torch.Tensor):
         return unrecorded(out)
     return type(out)(map(_wrapped, out)) if isinstance(out, tuple | list) and type(out) is not torch.Size else out
+
+
+def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let `kernel`, one of torch's own, compute the decorated formula of a rule on torch tensors.
+
+    Such a kernel does in one pass over memory what takes the formula one pass per operation. On Tensors, for higher
+    orders, the formula itself runs.
+    """
+
+    def decorate(formula: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda g, *args: formula(g, *args) if isinstance(g, Tensor) else kernel(g, *args)
+
+    return decorate

@@ -1,7 +1,6 @@
 """Activations, normalizations and other functions of torch.nn.functional: corners, smooth ones, dropout, embeddings.
 
-Where torch has a kernel for a cotangent, that is several times faster than the formula: it does in one pass over memory
-what takes the formula one pass per operation. `fused` puts the two together.
+Where torch has a kernel for a cotangent, that is several times faster than the formula; `fused` puts the two together.
 """
 
 import functools
@@ -12,21 +11,12 @@ from typing import Any
 import torch
 
 from tensorad.errors import ArgumentError
-from tensorad.op import OPS, composed, defrule
+from tensorad.op import OPS, composed, defrule, fused
 from tensorad.tensor import Tensor, replace_value
 
 rule = functools.partial(defrule, elementwise=True)
 aten = torch.ops.aten
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, arXiv 1706.02515
-
-
-def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let `kernel` compute the decorated formula on torch tensors; on Tensors, to be recorded, the formula itself runs."""
-
-    def decorate(formula: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda g, *args: formula(g, *args) if isinstance(g, Tensor) else kernel(g, *args)
-
-    return decorate
 
 
 # fmt: off

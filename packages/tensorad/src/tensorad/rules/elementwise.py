@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tensorad.op import OPS, composed, defrule
+from tensorad.op import OPS, composed, defrule, fused
 from tensorad.tensor import TABLE, Tensor
 
 rule = functools.partial(defrule, elementwise=True)
@@ -75,7 +75,7 @@ rule("acos(input)", "arccos", input=lambda g, input: -g * (1 - input * input).rs
 rule("atan(input)", "arctan", input=lambda g, input: g / (1 + input * input))
 rule("sinh(input)", input=lambda g, input: g * input.cosh())
 rule("cosh(input)", input=lambda g, input: g * input.sinh())
-rule("tanh(input)", input=lambda g, out: g * (1 - out * out))
+rule("tanh(input)", input=lambda g, out: tanh_pull(g, out))
 rule("asinh(input)", "arcsinh", input=lambda g, input: g * (input * input + 1).rsqrt())
 rule("acosh(input)", "arccosh", input=lambda g, input: g * ((input - 1).rsqrt() * (input + 1).rsqrt()))
 rule("atanh(input)", "arctanh", input=lambda g, input: g / (1 - input * input))
@@ -109,7 +109,7 @@ clamp = rule("clamp(input, min=None, max=None)", "clip",
      max=lambda g, input, max: g.where(input > max, 0)).call
 
 # Special functions. Formulas: DLMF, the section named in each row.
-rule("sigmoid(input)", "special.expit", input=lambda g, out: g * (out * (1 - out)))
+rule("sigmoid(input)", "special.expit", input=lambda g, out: sigmoid_pull(g, out))
 rule("logit(input, eps=None)", "special.logit", input=lambda g, input, eps: logit_slope(g, input, eps))
 rule("erf(input)", input=lambda g, input: g * (2 / SQRT_PI) * (-input * input).exp())  # 7.2.1
 rule("erfc(input)", input=lambda g, input: g * (-2 / SQRT_PI) * (-input * input).exp())  # 7.2.2
@@ -167,6 +167,16 @@ Tensor.where = TABLE[torch.Tensor.where] = where_of_a_value  # pyright: ignore[r
 @composed("div", "divide")
 def divide(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return div(input, other) if rounding_mode is None else div_rounded(input, other, rounding_mode)
+
+
+@fused(torch.ops.aten.tanh_backward)
+def tanh_pull(g: Any, out: Any) -> Any:
+    return g * (1 - out * out)
+
+
+@fused(torch.ops.aten.sigmoid_backward)
+def sigmoid_pull(g: Any, out: Any) -> Any:
+    return g * (out * (1 - out))
 
 
 def nonzero(value: Any) -> Any:

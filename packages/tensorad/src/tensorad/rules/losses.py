@@ -10,8 +10,7 @@ import torch
 from torch.nn._reduction import get_enum, legacy_get_string
 
 from tensorad.errors import ArgumentError, ShapeError
-from tensorad.op import composed, defrule
-from tensorad.rules.activations import fused
+from tensorad.op import composed, defrule, fused
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten

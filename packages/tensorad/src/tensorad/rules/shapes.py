@@ -123,7 +123,12 @@ pad_again = defrule("pad(input, pad, mode, value)",
 
 def conversion(target: Any) -> Any:
     """The method `t.double()` and the like: `t.to(target)`."""
-    return lambda input, device=None, **kwargs: to(input, target if device is None else device, **kwargs)
+
+    def convert(input: Any, device: Any = None, **kwargs: Any) -> Any:
+        """Convert to the dtype, or move to the device, that the method is named after: a case of `to`."""
+        return to(input, target if device is None else device, **kwargs)
+
+    return convert
 
 
 _targets = {"cpu": "cpu", "cuda": "cuda", "char": torch.int8, "byte": torch.uint8}
