@@ -6,9 +6,12 @@ half of what the same steps cost in general loops; `Op.source` is its text.
 """
 
 import ast
+import builtins
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from types import FunctionType
 from typing import Any
 
 from tensorad.errors import RuleError
@@ -73,24 +76,42 @@ class Op:
         self.signature, self.rules, self.function = signature, dict(rules), function
         self.elementwise, self.joint, self.outputs = elementwise, joint, outputs
         self.operands: tuple[str, ...] = tuple(name for key in self.rules for name in key.split())
-        needs = [tuple(inspect.signature(rule).parameters)[1:] for rule in self.rules.values()]
-        self.saves = tuple(dict.fromkeys(name for names in needs for name in names))
-        self.pulls = tuple(self._pull(rule, names) for rule, names in zip(self.rules.values(), needs, strict=True))
-        self.source = self._write(arguments, needs)
-        scope: dict[str, Any] = {"op": self, "function": gathering(function) if outputs else function}
-        scope |= {"recording": recording, "next_number": next_number, "INSIDE": INSIDE, "getframe": sys._getframe}  # pyright: ignore[reportPrivateUsage]
-        scope |= {each.__name__: each for each in (Node, Tensor, keywords, leaf, plain, unrecorded, user_site, version)}
-        exec(compile(self.source, f"{GENERATED}the call of {self.name}>", "exec"), scope)
-        # What a rule runs on when it is itself recorded.
-        self.lift: Callable[[Node], tuple[Any, ...]] = eval(
-            self._write_lift(), {"restored": restored, "lifted": lambda values, node: lifted(values, node, part.call)}
-        )
-        self.call: Callable[..., Any] = spreading(scope["call"], part.call) if outputs else scope["call"]
+        self.needs = [parameters(rule)[1:] for rule in self.rules.values()]
+        self.saves = tuple(dict.fromkeys(name for names in self.needs for name in names))
+        self._arguments = arguments
+        names = eval(f"lambda {arguments}: 0").__code__.co_varnames
+        if unknown := {*self._saved_arguments(), *self.operands} - set(names):
+            raise RuleError(f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument")
+        # The call is written when it is first used: most programs use few of the hundreds of ops.
+        scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, keywords, leaf, plain, unrecorded)}
+        scope |= {"version": version, "user_site": user_site, "INSIDE": INSIDE, "getframe": sys._getframe}
+        scope |= {"recording": recording, "next_number": next_number, "op": self, "written": _written}
+        scope |= {"__builtins__": builtins, "function": gathering(function) if outputs else function}
+        self._call = FunctionType(_unwritten.__code__, scope, self.name)
+        self.call: Callable[..., Any] = spreading(self._call, part.call) if outputs else self._call
+        self.call.__doc__ = f"torch's `{signature}`, on Tensors."
 
-    def _pull(self, rule: Rule, names: Iterable[str]) -> Callable[[Any, tuple[Any, ...]], Any]:
-        """`rule`, taking what it names out of the values that the node saved."""
-        picked = "".join(f", saved[{self.saves.index(name)}]" for name in names)
-        return eval(f"lambda g, saved: rule(g{picked})", {"rule": rule})
+    @cached_property
+    def pulls(self) -> tuple[Callable[[Any, Sequence[Any]], Any], ...]:
+        """The rules, each taking what it names out of the values that the node saved."""
+        picked = ["".join(f", saved[{self.saves.index(name)}]" for name in names) for names in self.needs]
+        rules = zip(self.rules.values(), picked, strict=True)
+        return tuple(eval(f"lambda g, saved: rule(g{values})", {"rule": rule}) for rule, values in rules)
+
+    @cached_property
+    def lift(self) -> Callable[[Node], tuple[Any, ...]]:
+        """What a rule runs on when it is recorded: what a node saved, with Tensors that know where they come from."""
+
+        def expression(place: int, name: str) -> str:
+            value = f"node.saved[{place}]"
+            if name == "out":
+                return f"lifted({value}, node, part.call)" if self.outputs else f"restored({value}, node)"
+            if name == "tensors":
+                return f"tuple(map(restored, {value}, node.parents))"
+            return f"restored({value}, node.parents[{self.operands.index(name)}])" if name in self.operands else value
+
+        values = "".join(f"{expression(place, name)}, " for place, name in enumerate(self.saves))
+        return eval(f"lambda node: ({values})", {"restored": restored, "lifted": lifted, "part": part})
 
     def __call__(self, *args: Any) -> Any:
         """For rules that need this op: on torch tensors its function, on Tensors its call, so that it is recorded."""
@@ -103,17 +124,17 @@ class Op:
             raise RuleError(f"{self.name}: its rule returned {len(pulled)} cotangents for {len(node.parents)} operands")
         return [lambda g, saved, each=each: each for each in pulled]
 
-    def _write(self, arguments: str, needs: list[tuple[str, ...]]) -> str:
+    def _saved_arguments(self) -> set[str]:
+        return {name.removesuffix("_shape") for name in self.saves} - {"out", "residuals"}
+
+    @cached_property
+    def source(self) -> str:
         """The source of `call`: CALL, filled in with this op's names."""
-        lambda_ = ast.parse(f"lambda {arguments}: 0", mode="eval").body
+        lambda_ = ast.parse(f"lambda {self._arguments}: 0", mode="eval").body
         assert isinstance(lambda_, ast.Lambda)
-        declared = lambda_.args
+        declared, saved_arguments = lambda_.args, self._saved_arguments()
         variable = [declared.vararg] if declared.vararg else []
         names = [argument.arg for argument in declared.args + variable + declared.kwonlyargs]
-        saved_arguments = {name.removesuffix("_shape") for name in self.saves} - {"out", "residuals"}
-        if unknown := (saved_arguments | set(self.operands)) - set(names):
-            raise RuleError(f"a rule of {self.signature} names {', '.join(sorted(unknown))}: no such argument")
-
         # Required arguments and operands are parameters of the call. The rest (`keepdim`) goes through to torch as the
         # user gave it, and is bound to names only when something is recorded; `dim` too, since numpy's `axis` means it.
         count = len(declared.args) - len(declared.defaults)
@@ -151,30 +172,38 @@ class Op:
                 "any(tensors_node)" if name == "tensors" else f"{name}_node" for name in self.operands
             ),
             parents="".join("*tensors_node, " if name == "tensors" else f"{name}_node, " for name in self.operands),
-            saved="".join(f"{self._saved(name, needs)}, " for name in self.saves),
+            saved="".join(f"{self._saved(name)}, " for name in self.saves),
             exact=exact if self.elementwise else "False",
         )
 
-    def _saved(self, name: str, needs: list[tuple[str, ...]]) -> str:
+    def _saved(self, name: str) -> str:
         """The expression for a value that rules name: None where the operands of all those rules are constants."""
-        users = [key for key, named in zip(self.rules, needs, strict=True) if name in named]
+        users = [key for key, named in zip(self.rules, self.needs, strict=True) if name in named]
         value = name.replace("_shape", "_data.shape") if name.endswith("_shape") else f"{name}_data"
         value = {"out": "out.values" if self.outputs else "out", "residuals": name}.get(name, value)
         always = self.joint or len(users) == len(self.rules)
         return value if always else f"{value} if {' or '.join(f'{user}_node' for user in users)} else None"
 
-    def _write_lift(self) -> str:
-        """The source of `lift`: what a node saved, with Tensors for tensors, that know where they come from."""
 
-        def lifted(place: int, name: str) -> str:
-            value = f"node.saved[{place}]"
-            if name == "out":
-                return f"lifted({value}, node)" if self.outputs else f"restored({value}, node)"
-            if name == "tensors":
-                return f"tuple(map(restored, {value}, node.parents))"
-            return f"restored({value}, node.parents[{self.operands.index(name)}])" if name in self.operands else value
+def _unwritten(*args: Any, **kwargs: Any) -> Any:
+    # It runs with an op's scope for its globals, where these two names are.
+    return written(op)(*args, **kwargs)  # noqa: F821 # pyright: ignore[reportUndefinedVariable]
 
-        return f"lambda node: ({''.join(f'{lifted(place, name)}, ' for place, name in enumerate(self.saves))})"
+
+def _written(op: Op) -> Callable[..., Any]:
+    """Write the call of `op`, which until now was `_unwritten`, into the function that everybody already holds."""
+    call: Any = op._call
+    scope: dict[str, Any] = dict(call.__globals__)
+    exec(compile(op.source, f"{GENERATED}the call of {op.name}>", "exec"), scope)
+    call.__globals__["bind"] = scope.get("bind")
+    call.__code__, call.__defaults__ = scope["call"].__code__, scope["call"].__defaults__
+    return call
+
+
+def parameters(rule: Rule) -> tuple[str, ...]:
+    """The names of the parameters of `rule`."""
+    code = getattr(rule, "__code__", None)
+    return code.co_varnames[: code.co_argcount] if code else tuple(inspect.signature(rule).parameters)
 
 
 part = Op("part(whole, place)", {"whole": lambda g, place: Parts({place: g})}, lambda whole, place: whole.values[place])
