@@ -65,3 +65,18 @@ def test_under_no_context() -> None:
     with ts.Grad() as g:
         pass
     assert "was made before g (opened at test_why.py" in g.why(y, x)
+
+
+def test_a_target_that_is_a_constant_names_what_made_it_one() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = (x > 1) * 2.0
+    with pytest.raises(ts.NotRecordedError, match=r"gt at test_why.py:\d+"):
+        g.gradient(y, x)
+
+
+def test_a_leaf_turned_into_a_number() -> None:
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = ts.tensor(x.item()) * 2
+    assert "item() at test_why.py" in g.why(y, x)

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad.node import Node, next_number, recording
+from tensorad.node import Node, differentiable, next_number, recording
 from tensorad.site import caller
 
 
 def taken_out(tensor: Any, how: str) -> torch.Tensor:
     """The data of `tensor`, taken out of the graph: contexts that record note the line, for `why`."""
-    for context in recording.get() if tensor.node else ():
+    for context in recording.get() if differentiable(tensor.data.dtype) else ():
         context.cuts[caller()] = how
     return tensor.data
 

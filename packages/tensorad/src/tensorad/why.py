@@ -28,18 +28,21 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
         return str(not_recorded(context, target))
     if path:
         return cut_path(context, target, source)
-    reasons = [
-        f"  {how} {line(site)} has no derivative: what is computed from its result is a constant"
-        for site, how in context.cuts.items()
-    ]
+    reasons = cuts(context)
     if born(source) > born(target):
-        reasons.append(
-            "  the source was made, or given a new value (x += ..., x[i] = ...), after the target was computed"
-        )
+        reasons.append(f"  the source was {_REPLACED}")
     reasons += [f"  {describe(node)} is where a path from the target ends" for node in ends(context, target.node)]
     return f"the target does not depend on the source in what {name} recorded." + (
         " Possible reasons:\n" + "\n".join(reasons) if reasons else ""
     )
+
+
+def cuts(context: "Grad") -> list[str]:
+    """The lines, while `context` was open, that turned a value into a constant."""
+    return [
+        f"  {how} {line(site)} has no derivative: what is computed from its result is a constant"
+        for site, how in context.cuts.items()
+    ]
 
 
 def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
@@ -74,6 +77,7 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
             "derivative, or recording was stopped (stop_gradient, detach, another thread)"
         )
         remedy = "make the inputs with tensorad.tensor(...) before they are used"
+        made += "".join(f"\n{cut}\n" for cut in cuts(context)[:5])
     else:
         fault, remedy = (
             f"was recorded by other contexts than {opened}",
