@@ -39,6 +39,21 @@ def test_wrong_rows() -> None:
         ts.defrule("sin(input)", other=lambda g: g)
 
 
+@pytest.mark.parametrize("signature", ["foo", "foo(a", "foo(input)"])
+def test_rows_without_rules_or_arguments(signature: str) -> None:
+    with pytest.raises(ts.RuleError, match="a row is"):
+        ts.defrule(signature, function=torch.sin)
+
+
+def test_a_rule_that_returns_a_number() -> None:
+    op = ts.defrule("tested_number(input)", function=lambda x: x * 2, input=lambda g: 2.0)
+    x = ts.tensor(1.0)
+    with ts.Grad() as g:
+        y = op.call(x)
+    with pytest.raises(ts.RuleError, match="tested_number returned a float, not a tensor"):
+        g.gradient(y, x)
+
+
 def saved(function: Any, *arguments: Any) -> tuple[Any, ...]:
     with ts.Grad():
         return function(*arguments).node.saved

@@ -1,5 +1,6 @@
 """Own ops: a pair of functions, right at every order, with residuals that are not silently constants."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -78,3 +79,39 @@ def test_none_for_an_argument_without_derivative() -> None:
     with ts.Grad() as g:
         z = first(x, y)
     assert [each.item() for each in g.gradient(z, [x, y])] == [1, 0]
+
+
+def bad(fwd: Any) -> Any:
+    p = ts.primitive(lambda x: x * 1)
+    return p.defvjp(fwd, lambda g, _: (g,))
+
+
+def test_a_wrong_fwd_says_so() -> None:
+    x, w = ts.tensor([1.0, 2.0]), ts.tensor(2.0)
+    with ts.Grad():
+        with pytest.raises(ts.RuleError, match=r"must return a tuple \(output, residuals\), not a Tensor"):
+            bad(lambda x: x * 1)(x)
+        with pytest.raises(ts.RuleError, match="must be one of its arguments"):
+            bad(lambda x: (x * w, None))(x)
+        with pytest.raises(ts.RuleError, match="not a tuple"):
+            bad(lambda x: ((x, x), None))(x)
+        with pytest.raises(ts.ArgumentError, match="list of Tensors"):
+            bad(lambda x: (x, None))([x, x])
+    gc.collect()  # an op and its call hold each other, and this one's holds w
+
+
+def test_a_random_fwd_is_refused_where_it_runs_again() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def fwd(x: Any) -> Any:
+        mask = torch.rand(8, generator=generator)
+        return x * mask, mask
+
+    p = ts.primitive(lambda x: x)
+    p.defvjp(fwd, lambda g, mask: (g * mask,))
+    x = ts.tensor(torch.ones(8))
+    with ts.Grad(), ts.Grad() as g:
+        y = p(x)
+        with pytest.raises(ts.RuleError, match="is it random"):
+            g.gradient(y, x)
+    assert g.gradient(y, x).tolist() == y.tolist()

@@ -51,5 +51,5 @@ def test_register() -> None:
         y = x * x
     gradient = g.gradient(y, Pair(x, [x]))
     assert (gradient.a.item(), gradient.b[0].item()) == (4, 4)
-    with pytest.raises(ts.ArgumentError, match=r"source.*1.* is not a Tensor"):
+    with pytest.raises(ts.ArgumentError, match=r"source.*1.* is not a tensorad.Tensor"):
         g.gradient(y, Pair(x, 3))

@@ -61,11 +61,12 @@ def backward(owner: "Grad", target: Node, seed: Any, sources: Set[Node]) -> dict
 
 
 def between(owner: "Grad", target: Node, sources: Set[Node]) -> tuple[list[Node], set[Node]]:
-    """The nodes on the paths from `sources` to `target`, sources' own ops left out, in the order they were made.
+    """The nodes, in the order they were made, through which a source flows on to `target`.
 
     The second result is those nodes and the sources together: where a cotangent is worth sending.
     """
-    reached, todo = {target}, [target]
+    todo = [target] if owner in target.contexts else []  # a target that is a source may be a leaf to this owner
+    reached = set(todo)
     while todo:
         for parent in todo.pop().parents:
             if parent is not None and parent not in reached and owner in parent.contexts:
@@ -86,6 +87,8 @@ def fit(g: Any, parent: Node, node: Node) -> Any:
     """Undo what broadcasting and promotion did to an operand: `g` in the shape and dtype of `parent`."""
     if type(g) is Parts:
         return g
+    if not hasattr(g, "shape"):
+        raise RuleError(f"the rule of {name_of(node)} returned a {type(g).__name__}, not a tensor")
     if g.shape != parent.shape:
         try:
             g = g.sum_to_size(parent.shape)

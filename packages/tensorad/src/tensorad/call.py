@@ -80,6 +80,10 @@ class Op:
         self.saves = tuple(dict.fromkeys(name for names in self.needs for name in names))
         self._arguments = arguments
         names = eval(f"lambda {arguments}: 0").__code__.co_varnames
+        if not self.operands or not signature.endswith(")"):
+            raise RuleError(
+                f"{signature!r} with the rules {list(self.rules)}: a row is 'name(arguments)' and its rules"
+            )
         if unknown := {*self._saved_arguments(), *self.operands} - set(names):
             raise RuleError(f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument")
         # The call is written when it is first used: most programs use few of the hundreds of ops.
@@ -88,6 +92,7 @@ class Op:
         scope |= {"recording": recording, "next_number": next_number, "op": self, "written": _written}
         scope |= {"__builtins__": builtins, "function": gathering(function) if outputs else function}
         self._call = FunctionType(_unwritten.__code__, scope, self.name)
+        self._call.__qualname__ = self.name
         self.call: Callable[..., Any] = spreading(self._call, part.call) if outputs else self._call
         self.call.__doc__ = f"torch's `{signature}`, on Tensors."
 

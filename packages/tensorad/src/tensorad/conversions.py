@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad.node import Node, differentiable, next_number, recording
+from tensorad.node import Node, differentiable, leaf, next_number, recording
 from tensorad.site import caller
 
 
@@ -69,7 +69,7 @@ class Conversions:
 
     def __copy__(self) -> Any:
         copy = _rebuild(type(self), self.data, None)
-        copy.node = self.node
+        copy.node = self.node or leaf(self)  # pyright: ignore[reportArgumentType]
         return copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

@@ -27,6 +27,7 @@ from tensorad.errors import (
     ArgumentError,
     ContextError,
     NotDifferentiableError,
+    RuleError,
     ShapeError,
     UnconnectedError,
     UnconnectedWarning,
@@ -45,7 +46,7 @@ def _arrange(entries: tuple[object, ...]) -> None:
     """Let `entries` be what is open, in this thread and task: the Grads in the innermost stop_gradient record."""
     stops = [place for place, entry in enumerate(entries) if isinstance(entry, Stopped)]
     grads = [entry for entry in entries[stops[-1] + 1 if stops else 0 :] if isinstance(entry, Grad)]
-    recording.set(Contexts.of(grads, entries))
+    recording.set(Contexts.of(grads, entries, recording.get().site))
 
 
 def _close(entry: object) -> None:
@@ -157,6 +158,8 @@ class Grad:
         """What a source gets: its cotangent, in torch's convention, or what stands for no connection."""
         if source.node in found:
             result = found[source.node]
+            if result.shape != source.shape:
+                raise RuleError(f"a rule made a gradient of shape {tuple(result.shape)} for {tuple(source.shape)}")
             result = result.conj_physical() if result.is_complex() else result
         elif unconnected == "raise":
             raise UnconnectedError(why(self, target, source))
@@ -186,15 +189,19 @@ class Grad:
 
 def _check(target: Any, wanted: list[Any], sources: Any) -> None:
     """That target and sources are Tensors with derivatives, or an error that says which is not."""
-    for index, value in enumerate([target, *wanted]):
+    for index, value in enumerate([*wanted, target]):
         if type(value) is Tensor and differentiable(value.data.dtype):
             continue
-        what = "the target" if index == 0 else f"the source{tree.path(sources, index - 1)}"
+        is_target = index == len(wanted)
+        what = "the target" if is_target else f"the source{tree.path(sources, index)}"
         if not isinstance(value, Tensor):
+            kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
             hint = (
-                "make it one with tensorad.tensor(...), before it is used" if index else "a gradient is of one Tensor"
+                "a gradient is of one Tensor"
+                if is_target
+                else "make it one with tensorad.tensor(...), before it is used"
             )
-            raise ArgumentError(f"{what} is not a Tensor but of type {type(value).__name__}: {hint}")
+            raise ArgumentError(f"{what} is not a tensorad.Tensor but of type {kind}: {hint}")
         raise NotDifferentiableError(
             f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
             "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
@@ -206,7 +213,10 @@ def _seed(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
     if cotangent is None:
         seed = torch.ones_like(target.data)
     else:
-        seed = cotangent if isinstance(cotangent, Tensor) else torch.as_tensor(plain(cotangent))
+        try:
+            seed = cotangent if isinstance(cotangent, Tensor) else torch.as_tensor(plain(cotangent))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ArgumentError(f"a cotangent is a Tensor or something to make one of, not {cotangent!r}") from error
         if seed.shape != target.shape:
             raise ShapeError(
                 f"the cotangent has shape {tuple(seed.shape)} and the target {tuple(target.shape)}: they must agree; "

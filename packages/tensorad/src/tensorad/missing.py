@@ -1,6 +1,5 @@
 """What Tensors do not have: methods that change in place, and functions without a rule. Each says what to type."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,27 +12,32 @@ _ABOUT_THE_DATA = set(
 )
 
 
+_TORCHS_AUTOGRAD = set("grad grad_fn requires_grad is_leaf backward retain_grad retains_grad register_hook".split())
+_ASK_A_CONTEXT = "gradients are return values here: with tensorad.Grad() as g: ..., then g.gradient(target, sources)"
+
+
 def missing_attribute(tensor: Any, name: str) -> Any:
     """What `tensor.name` gives for a name that no op has attached."""
     if name in _ABOUT_THE_DATA:
         return getattr(tensor.data, name)
+    if name in _TORCHS_AUTOGRAD:
+        raise AttributeError(f"a Tensor has no {name}: {_ASK_A_CONTEXT}")
     if name.startswith("__") or not hasattr(torch.Tensor, name):
         raise AttributeError(f"a Tensor has no attribute {name!r}, and neither has torch.Tensor")
-    return _refusal(name)
-
-
-def _refusal(name: str) -> Callable[..., Any]:
-    """What a torch method that Tensors do not have does when it is called: say what to type instead."""
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        if name.endswith("_"):
-            raise InPlaceError(
-                f"{name}() would change a Tensor in place, and Tensors are values: write `t = t.{name[:-1]}(...)`, or "
-                f"`t[i] = v` to replace a part; to change the memory behind it, use `t.data.{name}(...)`"
-            )
-        raise no_rule(getattr(torch.Tensor, name))
+        raise in_place(name) if name.endswith("_") else no_rule(getattr(torch.Tensor, name))
 
     return refuse
+
+
+def in_place(name: str) -> InPlaceError:
+    """The error for a method that would change a Tensor in place, with what to type instead."""
+    other = f"write `t = t.{name[:-1]}(...)`" if hasattr(torch.Tensor, name[:-1]) else "give t a new value, t = ..."
+    return InPlaceError(
+        f"{name}() would change a Tensor in place, and Tensors are values: {other}, or `t[i] = v` to replace a part; "
+        f"to change the memory behind it, use `t.data.{name}(...)`"
+    )
 
 
 def no_rule(function: Any) -> NoRuleError | InPlaceError:
@@ -44,8 +48,12 @@ def no_rule(function: Any) -> NoRuleError | InPlaceError:
             f"torch's {name} would write a Tensor into a torch.Tensor, which keeps no graph: make the receiver a "
             "Tensor first, t = tensorad.tensor(...), then t[i] = v"
         )
-    where = getattr(function, "__module__", None) or "torch"
+    full = torch.overrides.resolve_name(function) or f"torch.{name}"
+    if "autograd" in (getattr(function, "__module__", None) or "") or name in _TORCHS_AUTOGRAD:
+        return NoRuleError(f"{full} is torch's own autograd, which knows nothing of Tensors; {_ASK_A_CONTEXT}")
+    short = full.removeprefix("torch.").removeprefix("Tensor.")
     return NoRuleError(
-        f"{where}.{name} has no derivative rule. If you know it, add it in two lines, with the function's own argument "
-        f'names:\n    import tensorad as ts\n    ts.defrule("{name}(input)", input=lambda g, input: g * ...)'
+        f"{full} has no derivative rule. If you know it, add it in two lines, with the function's own argument names "
+        "in the place of `input`:\n    import tensorad as ts\n"
+        f'    ts.defrule("{short}(input)", input=lambda g, input: g * ...)'
     )

@@ -80,6 +80,7 @@ class Node:
         return f"<Node {self.number}: {self.op.name if self.op else 'leaf'}>"
 
 
+_UNCHANGING = {type(None), int, float, bool, complex, str, torch.Size, torch.dtype, torch.device}
 _leaf_lock = threading.Lock()
 
 
@@ -109,11 +110,11 @@ def version(values: Iterable[Any]) -> int:
     total = 0
     for value in values:
         kind = type(value)
-        if kind is _TorchTensor:
+        if kind is _TorchTensor or (kind not in _UNCHANGING and isinstance(value, _TorchTensor)):
             try:
                 total += value._version
             except RuntimeError:  # made under torch.inference_mode(), which keeps no counter
                 continue
-        elif isinstance(value, (tuple, list)) and kind is not torch.Size:
-            total += version(value)
+        elif kind not in _UNCHANGING and isinstance(value, (tuple, list, dict)):
+            total += version(value.values() if isinstance(value, dict) else value)
     return total

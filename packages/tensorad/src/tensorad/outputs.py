@@ -8,7 +8,7 @@ Parts from different outputs add up like any cotangents.
 from collections.abc import Callable
 from typing import Any
 
-from tensorad.node import Node
+from tensorad.node import Node, differentiable
 from tensorad.tensor import Tensor, restored
 
 
@@ -18,7 +18,8 @@ class Outputs:
     def __init__(self, values: Any) -> None:
         self.values = values
         self.shape = tuple(value.shape for value in values)
-        self.dtype = values[0].dtype
+        dtypes = [value.dtype for value in values]
+        self.dtype = next(filter(differentiable, dtypes), dtypes[0])
 
 
 class Parts:

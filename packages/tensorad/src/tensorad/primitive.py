@@ -4,8 +4,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
+from tensorad import tree
 from tensorad.call import Op
-from tensorad.errors import RuleError
+from tensorad.errors import ArgumentError, RuleError
 from tensorad.node import recording
 from tensorad.tensor import Tensor, plain, unrecorded
 
@@ -22,16 +25,29 @@ class Primitive:
         """Say how to differentiate: `fwd(*args)` gives (output, residuals), `bwd(g, residuals)` one cotangent each.
 
         Both are given torch tensors. Where the gradient is itself recorded, they are given Tensors instead, and `fwd`
-        runs again on them, so that residuals depend on the arguments and the next order is right too.
+        runs again on them, so that residuals depend on the arguments and the next order is right too. So both must be
+        written in torch functions that have rules, compute the same each time, and take all Tensors as arguments.
         """
         name = getattr(self, "__name__", "primitive")
 
         def function(tensors: Sequence[Any]) -> tuple[Any, Any]:
-            return fwd(*tensors) if recording.get() else (self.function(*tensors), None)
+            if not recording.get():
+                return self.function(*tensors), None
+            pair = fwd(*tensors)
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise RuleError(f"fwd of {name} must return a tuple (output, residuals), not a {type(pair).__name__}")
+            if not isinstance(pair[0], torch.Tensor):
+                raise RuleError(
+                    f"fwd of {name} must compute one torch tensor, not a {type(pair[0]).__name__}; a Tensor that it "
+                    "uses must be one of its arguments"
+                )
+            return pair
 
-        def rule(g: Any, tensors: Sequence[Any], residuals: Any) -> Sequence[Any]:
+        def rule(g: Any, tensors: Sequence[Any], out: Any, residuals: Any) -> Sequence[Any]:
             if any(isinstance(tensor, Tensor) for tensor in tensors):
-                residuals = fwd(*tensors)[1]
+                again, residuals = fwd(*tensors)
+                if not torch.allclose(plain(again), plain(out), equal_nan=True):
+                    raise RuleError(f"fwd of {name} computed something else when it ran again: is it random?")
             cotangents = bwd(g, residuals)
             cotangents = cotangents if isinstance(cotangents, tuple | list) else (cotangents,)
             if len(cotangents) != len(tensors):
@@ -42,6 +58,11 @@ class Primitive:
         return self
 
     def __call__(self, *args: Any) -> Any:
+        for arg in args:
+            if not isinstance(arg, Tensor) and any(isinstance(each, Tensor) for each in tree.flatten(arg)[0]):
+                raise ArgumentError(
+                    f"an argument is a {type(arg).__name__} of Tensors: pass each as an argument of its own"
+                )
         if self._call is not None:
             return self._call(args)
         if recording.get():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tensorad.conversions import Conversions
+from tensorad.errors import InPlaceError
 from tensorad.missing import missing_attribute, no_rule
 from tensorad.node import Node, new_leaf, next_number
 
@@ -36,6 +37,9 @@ class Tensor(Conversions, _LikeTorch):
     node: Node | None
     born: int
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError("a Tensor cannot be subclassed: wrap it, or write functions of it")
+
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -48,6 +52,8 @@ class Tensor(Conversions, _LikeTorch):
         call = TABLE.get(function)
         if call is None:
             raise no_rule(function)
+        if kwargs and kwargs.get("out") is not None:
+            raise InPlaceError("out= would write into a tensor that is there, and Tensors are values: use the result")
         return call(*args, **kwargs) if kwargs else call(*args)
 
     shape = property(lambda self: self.data.shape, doc="The sizes, as a torch.Size.")
@@ -82,8 +88,11 @@ class Tensor(Conversions, _LikeTorch):
 
 def replace_value(tensor: Tensor, value: Tensor) -> Tensor:
     """Let `tensor` be another value from here on: what was computed from the old one keeps the old one."""
+    name = tensor.name
     tensor.data, tensor.node = value.data, value.node
     tensor.born = value.born if value.node is None else value.node.number
+    if name:
+        tensor.name = name
     return tensor
 
 
@@ -110,6 +119,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         value = value.detach() if value.requires_grad else value
         return value if value.untyped_storage().resizable() else value.clone()
+    if isinstance(value, (tuple, list)):  # a named tuple, say: torch takes any
+        return tuple(map(plain, value))
     if kind.__module__ == "numpy" and isinstance(value, sys.modules["numpy"].ndarray):
         return torch.tensor(value)
     return value

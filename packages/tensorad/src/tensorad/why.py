@@ -31,7 +31,9 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     reasons = cuts(context)
     if born(source) > born(target):
         reasons.append(f"  the source was {_REPLACED}")
-    reasons += [f"  {describe(node)} is where a path from the target ends" for node in ends(context, target.node)]
+    for node in ends(context, target.node):
+        made = "made before it opened" if node.number < (context.opened or 0) else "made by nothing that was recorded"
+        reasons.append(f"  a path from the target ends at {describe(node)}, shape {tuple(node.shape)}, {made}")
     return f"the target does not depend on the source in what {name} recorded." + (
         " Possible reasons:\n" + "\n".join(reasons) if reasons else ""
     )
@@ -56,7 +58,7 @@ def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
             f"the target depends on the source through {describe(cut[-1])}, which {when(context, cut[-1].number)}, so "
             f"it is a constant to {name} and the gradient is zero. Compute it inside the block of {name}"
         )
-    if born(source) > born(target) and source.node.op is None:
+    if born(source) > born(target):
         return f"the source was {_REPLACED}, so the target cannot depend on it and the gradient is zero"
     return ""
 
@@ -77,13 +79,13 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
             "derivative, or recording was stopped (stop_gradient, detach, another thread)"
         )
         remedy = "make the inputs with tensorad.tensor(...) before they are used"
-        made += "".join(f"\n{cut}\n" for cut in cuts(context)[:5])
+        remedy += "".join(f"\n{cut}" for cut in cuts(context)[:5])
     else:
         fault, remedy = (
             f"was recorded by other contexts than {opened}",
             "ask one of those, or compute it under this one",
         )
-    return NotRecordedError(f"the target {fault}.{made} So {name} knows nothing about it: {remedy}.")
+    return NotRecordedError(f"the target {fault}.{made} So {name} knows nothing about it: {remedy}")
 
 
 def when(context: "Grad", number: int) -> str:

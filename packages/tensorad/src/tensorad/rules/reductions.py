@@ -371,7 +371,7 @@ def quotient(g: Any, out: Any) -> Any:
     zero = out == 0
     ratio = g / (out + zero)
     if isinstance(out, Tensor) and out.node and zero.any():
-        for owner in recording.get() & out.node.contexts:
+        for owner in sorted(recording.get() & out.node.contexts, key=lambda grad: grad.opened or 0):
             return torch.where(zero, owner.gradient(g, out, unconnected="zero"), ratio)
     return ratio
 
