@@ -20,21 +20,20 @@ from typing import Any, Literal, overload
 import torch
 
 from tensorad import tree
+from tensorad.arguments import check, seed_of, unalias
 from tensorad.backward import backward
 from tensorad.call import Op
 from tensorad.conversions import taken_out
 from tensorad.errors import (
     ArgumentError,
     ContextError,
-    NotDifferentiableError,
     RuleError,
-    ShapeError,
     UnconnectedError,
     UnconnectedWarning,
 )
-from tensorad.node import Contexts, Node, differentiable, leaf, next_number, recording
+from tensorad.node import Contexts, Node, leaf, next_number, recording
 from tensorad.site import Site, caller
-from tensorad.tensor import Tensor, plain, unrecorded
+from tensorad.tensor import Tensor, unrecorded
 from tensorad.why import cut_path, not_recorded, why
 
 Unconnected = Literal["zero", "none", "raise"] | None
@@ -122,7 +121,7 @@ class Grad:
         if unconnected not in (None, "zero", "none", "raise"):
             raise ArgumentError(f"unconnected must be 'zero', 'none' or 'raise', not {unconnected!r}")
         wanted, structure = tree.flatten(sources)
-        _check(target, wanted, sources)
+        check(target, wanted, sources)
         contexts = recording.get()
         nodes = {source.node or leaf(source) for source in wanted}
         if target.node in nodes or (target.node and self in target.node.contexts):
@@ -132,7 +131,7 @@ class Grad:
         else:
             found = {}
         results = [self._result(target, source, found, unconnected, contexts) for source in wanted]
-        _unalias(results, cotangent)
+        unalias(results, cotangent)
         alone = type(sources) in (list, tuple) and len(sources) == 1 and isinstance(sources[0], Tensor)
         return results[0] if alone else tree.unflatten(structure, results)
 
@@ -141,7 +140,7 @@ class Grad:
 
         Below it, torch does not even look whether there is something to record, which makes small ops 15% faster.
         """
-        seed: Any = _seed(target, cotangent, contexts)
+        seed: Any = seed_of(target, cotangent, contexts)
         start: Any = target.node
         if not contexts:
             with torch._C._AutoDispatchBelowAutograd():
@@ -185,60 +184,6 @@ class Grad:
         the target does not depend on the source in what g recorded. Possible reasons:
         """
         return why(self, target, source)
-
-
-def _check(target: Any, wanted: list[Any], sources: Any) -> None:
-    """That target and sources are Tensors with derivatives, or an error that says which is not."""
-    for index, value in enumerate([*wanted, target]):
-        if type(value) is Tensor and differentiable(value.data.dtype):
-            continue
-        is_target = index == len(wanted)
-        what = "the target" if is_target else f"the source{tree.path(sources, index)}"
-        if not isinstance(value, Tensor):
-            kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-            hint = (
-                "a gradient is of one Tensor"
-                if is_target
-                else "make it one with tensorad.tensor(...), before it is used"
-            )
-            raise ArgumentError(f"{what} is not a tensorad.Tensor but of type {kind}: {hint}")
-        raise NotDifferentiableError(
-            f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
-            "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
-        )
-
-
-def _seed(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
-    """What the target is seeded with: a Tensor if the pass is to be recorded, else a torch tensor."""
-    if cotangent is None:
-        seed = torch.ones_like(target.data)
-    else:
-        try:
-            seed = cotangent if isinstance(cotangent, Tensor) else torch.as_tensor(plain(cotangent))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ArgumentError(f"a cotangent is a Tensor or something to make one of, not {cotangent!r}") from error
-        if seed.shape != target.shape:
-            raise ShapeError(
-                f"the cotangent has shape {tuple(seed.shape)} and the target {tuple(target.shape)}: they must agree; "
-                "without a cotangent the sum of the target's elements is differentiated"
-            )
-        if seed.is_complex() and not target.dtype.is_complex:
-            raise ArgumentError(f"a complex cotangent for a target of dtype {target.dtype}")
-        seed = seed.to(dtype=target.dtype, device=target.device)
-        seed = seed.conj_physical() if seed.is_complex() else seed
-    return plain(seed) if not contexts else seed if isinstance(seed, Tensor) else unrecorded(seed)
-
-
-def _unalias(results: list[Any], cotangent: Any) -> None:
-    """Give each gradient memory of its own: the rule of `a + b` sends the very same cotangent to both."""
-    given = plain(cotangent)
-    taken = {given.untyped_storage().data_ptr()} if isinstance(given, torch.Tensor) else set[int]()
-    for result in results:
-        if result is not None:
-            storage = result.data.untyped_storage().data_ptr()
-            if storage in taken:
-                result.data = result.data.clone()
-            taken.add(storage)
 
 
 @overload
