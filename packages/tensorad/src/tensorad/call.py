@@ -44,9 +44,9 @@ def call({parameters}):
     node.shape = shape
     node.dtype = dtype
     node.exact = {exact}
+    node.name = None
     frame = getframe(1)
     code = frame.f_code
-    node.name = None
     node.site = contexts.site or (user_site(frame) if code.co_filename in INSIDE else (code, frame.f_lasti))
     tensor = Tensor()
     tensor.data = out
@@ -79,11 +79,9 @@ class Op:
         self.needs = [parameters(rule)[1:] for rule in self.rules.values()]
         self.saves = tuple(dict.fromkeys(name for names in self.needs for name in names))
         self._arguments = arguments
-        names = eval(f"lambda {arguments}: 0").__code__.co_varnames
         if not self.operands or not signature.endswith(")"):
-            raise RuleError(
-                f"{signature!r} with the rules {list(self.rules)}: a row is 'name(arguments)' and its rules"
-            )
+            raise RuleError(f"{signature!r}: a row is 'name(arguments)' with at least one rule")
+        names = eval(f"lambda {arguments}: 0").__code__.co_varnames
         if unknown := {*self._saved_arguments(), *self.operands} - set(names):
             raise RuleError(f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument")
         # The call is written when it is first used: most programs use few of the hundreds of ops.
@@ -166,6 +164,7 @@ class Op:
         like_out = "({0}_node is None or {0}_node.shape == shape and {0}_node.dtype == dtype)".format
         exact = " and ".join(map(like_out, self.operands))
         exact = exact if len(self.operands) > 1 else "{}_node.dtype == dtype".format(*self.operands)
+        tests = ("any(tensors_node)" if name == "tensors" else f"{name}_node" for name in self.operands)
         return CALL.format(
             bind=bind,
             parameters=", ".join(parameters + ["*args", "**kwargs"] * bool(rest)),
@@ -173,9 +172,7 @@ class Op:
             data="    " + "\n    ".join(data),
             out="out, residuals" if "residuals" in self.saves else "out",
             nodes="    " + "\n    ".join(nodes),
-            any_node=" or ".join(
-                "any(tensors_node)" if name == "tensors" else f"{name}_node" for name in self.operands
-            ),
+            any_node=" or ".join(tests),
             parents="".join("*tensors_node, " if name == "tensors" else f"{name}_node, " for name in self.operands),
             saved="".join(f"{self._saved(name)}, " for name in self.saves),
             exact=exact if self.elementwise else "False",
@@ -200,8 +197,10 @@ def _written(op: Op) -> Callable[..., Any]:
     call: Any = op._call
     scope: dict[str, Any] = dict(call.__globals__)
     exec(compile(op.source, f"{GENERATED}the call of {op.name}>", "exec"), scope)
+    # The code comes last: another thread may be calling, and must find all that it needs.
     call.__globals__["bind"] = scope.get("bind")
-    call.__code__, call.__defaults__ = scope["call"].__code__, scope["call"].__defaults__
+    call.__defaults__ = scope["call"].__defaults__
+    call.__code__ = scope["call"].__code__
     return call
 
 

@@ -10,9 +10,17 @@ from tensorad.site import caller
 
 def taken_out(tensor: Any, how: str) -> torch.Tensor:
     """The data of `tensor`, taken out of the graph: contexts that record note the line, for `why`."""
-    for context in recording.get() if differentiable(tensor.data.dtype) else ():
-        context.cuts[caller()] = how
+    if differentiable(tensor.data.dtype):
+        note_cut(how)
     return tensor.data
+
+
+def note_cut(how: str) -> None:
+    """Let the contexts that record remember the user's line, where `how` made a constant of a value."""
+    if contexts := recording.get():
+        site = caller()
+        for context in contexts:
+            context.cuts[site] = how
 
 
 class Conversions:

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from tensorad.call import Op, Rule
+from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
-from tensorad.node import recording
-from tensorad.site import caller
-from tensorad.tensor import NUMPY_NAMES, TABLE, Tensor, keywords, plain, unrecorded
+from tensorad.tensor import TABLE, Tensor, keywords, plain, torchs_names, unrecorded
 
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
 
@@ -107,7 +106,7 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **{NUMPY_NAMES.get(name, name): value for name, value in kwargs.items()})
+        return function(*args, **torchs_names(kwargs))
 
     return call
 
@@ -120,8 +119,7 @@ def constant(*names: str, function: Callable[..., Any] | None = None) -> None:
 
 def _constant(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        for context in recording.get():
-            context.cuts[caller()] = name
+        note_cut(name)
         return _wrapped(function(*plain(args), **keywords(kwargs)))
 
     call.__name__ = call.__qualname__ = name

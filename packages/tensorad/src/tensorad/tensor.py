@@ -141,7 +141,12 @@ def restored(data: Any, node: Node | None) -> Any:
 
 def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments as torch takes them: without Tensors, and under torch's own names."""
-    return {NUMPY_NAMES.get(name, name): plain(value) for name, value in kwargs.items()}
+    return {name: plain(value) for name, value in torchs_names(kwargs).items()}
 
 
-NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+def torchs_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments under torch's own names: `dim` where numpy, and torch too, also says `axis`."""
+    return {_NUMPY_NAMES.get(name, name): value for name, value in kwargs.items()}
+
+
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}

@@ -100,8 +100,8 @@ rule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, in
 # Selection: what each operand receives adds up to g. Ties are split evenly, and a NaN takes all.
 rule("maximum(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt), other=lambda g, input, other: g * share(other, input, torch.gt))
 rule("minimum(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt), other=lambda g, input, other: g * share(other, input, torch.lt))
-rule("fmax(input, other)", input=lambda g, input, other: g * number_share(input, other, torch.gt), other=lambda g, input, other: g * number_share(other, input, torch.gt))
-rule("fmin(input, other)", input=lambda g, input, other: g * number_share(input, other, torch.lt), other=lambda g, input, other: g * number_share(other, input, torch.lt))
+rule("fmax(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.gt, numbers=True))
+rule("fmin(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.lt, numbers=True))
 where = rule("where(condition, input, other)", input=lambda g, condition: g.where(condition, 0), other=lambda g, condition: torch.where(condition, 0, g)).call
 clamp = rule("clamp(input, min=None, max=None)", "clip",
      input=lambda g, input, min, max: g.where(inside(input, min, max), 0),
@@ -228,18 +228,14 @@ def sgn_slope(g: Any, input: Any, out: Any) -> Any:
     return (g - along * out.conj()) / nonzero(input.abs())
 
 
-def share(mine: Any, theirs: Any, wins: Any) -> Any:
-    """How much of g the operand `mine` gets: all if it wins or is NaN, half in a tie, else nothing."""
-    return torch.where(
-        (mine == theirs) | ((mine != mine) & (theirs != theirs)), 0.5, (wins(mine, theirs) | (mine != mine)) * 1.0
-    )
+def share(mine: Any, theirs: Any, wins: Any, numbers: bool = False) -> Any:
+    """How much of g the operand `mine` gets: half in a tie, all if it wins, else nothing.
 
-
-def number_share(mine: Any, theirs: Any, wins: Any) -> Any:
-    """`share` for fmax and fmin, which prefer a number to a NaN."""
-    return torch.where(
-        (mine == theirs) | ((mine != mine) & (theirs != theirs)), 0.5, (wins(mine, theirs) | (theirs != theirs)) * 1.0
-    )
+    A NaN wins, and two tie; where `numbers` are preferred (fmax, fmin) it loses.
+    """
+    nan, other_nan = mine != mine, theirs != theirs
+    won = wins(mine, theirs) | (other_nan if numbers else nan)
+    return torch.where((mine == theirs) | (nan & other_nan), 0.5, won * 1.0)
 
 
 def inside(x: Any, low: Any, high: Any) -> Any:

@@ -98,26 +98,26 @@ def loss(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
+def weighted(op: Any, input: Any, target: Any, reduction: str, weight: Any) -> Any:
+    """The loss that `op` computes, with each element's part in it given by `weight`, and the mean by their sum."""
+    input, target = matched(input, target)
+    if weight is None:
+        return op(input, target, get_enum(reduction))
+    return reduced(op(input, target, NONE) * weight, reduction, weight.sum())
+
+
 @composed("mse_loss")
 def mse_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Any = None
 ) -> Any:
-    input, target = matched(input, target)
-    reduction = named(reduction, size_average, reduce)
-    if weight is None:
-        return mse(input, target, get_enum(reduction))
-    return reduced(mse(input, target, NONE) * weight, reduction, weight.sum())
+    return weighted(mse, input, target, named(reduction, size_average, reduce), weight)
 
 
 @composed("l1_loss")
 def l1_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Any = None
 ) -> Any:
-    input, target = matched(input, target)
-    reduction = named(reduction, size_average, reduce)
-    if weight is None:
-        return l1(input, target, get_enum(reduction))
-    return reduced(l1(input, target, NONE) * weight, reduction, weight.sum())
+    return weighted(l1, input, target, named(reduction, size_average, reduce), weight)
 
 
 @composed("smooth_l1_loss")
