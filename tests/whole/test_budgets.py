@@ -32,8 +32,7 @@ def code_lines(path: Path) -> int:
 
 
 def test_the_core_stays_small() -> None:
-    """The aim is 250 lines; today's number stands here, so that more is a decision."""
-    assert sum(code_lines(ENGINE / name) for name in CORE) <= 530
+    assert sum(code_lines(ENGINE / name) for name in CORE) <= 250
 
 
 def test_a_rule_is_a_line_or_two() -> None:

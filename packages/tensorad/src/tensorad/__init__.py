@@ -23,10 +23,11 @@ from tensorad.errors import (
     UnconnectedError,
     UnconnectedWarning,
 )
-from tensorad.grad import Grad, stop_gradient
+from tensorad.grad import Grad
 from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
 from tensorad.primitive import primitive
+from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 
 creation.attach()

@@ -1,17 +1,40 @@
-"""What a gradient call takes and gives: targets and sources are checked, seeds made, results given their own memory."""
+"""What a gradient call takes and gives: targets and sources are checked, seeds made, results put together."""
 
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from tensorad import tree
-from tensorad.errors import ArgumentError, NotDifferentiableError, ShapeError
-from tensorad.node import Contexts, differentiable
-from tensorad.tensor import Tensor, plain, unrecorded
+from tensorad.call import Op
+from tensorad.errors import (
+    ArgumentError,
+    ContextError,
+    NotDifferentiableError,
+    ShapeError,
+    UnconnectedError,
+    UnconnectedWarning,
+)
+from tensorad.node import Contexts, Node, differentiable
+from tensorad.operands import plain
+from tensorad.tensor import Tensor
+from tensorad.why import cut_path, not_recorded, why
+
+if TYPE_CHECKING:
+    from tensorad.grad import Grad
+
+Unconnected = Literal["zero", "none", "raise"] | None
+
+_gradient = Op("gradient(input)", {"input": lambda g: g}, lambda data: data).call
 
 
-def check(target: Any, wanted: list[Any], sources: Any) -> None:
-    """That target and sources are Tensors with derivatives, or an error that says which is not."""
+def taken(context: "Grad", target: Any, sources: Any, unconnected: Unconnected) -> tuple[list[Any], Any, set[Node]]:
+    """The sources as a list, their structure, and their nodes; or the error for what is wrong with the arguments."""
+    if context.opened is None:
+        raise ContextError("this Grad was never entered, so it has recorded nothing: `with Grad() as g: ...`")
+    if unconnected not in (None, "zero", "none", "raise"):
+        raise ArgumentError(f"unconnected must be 'zero', 'none' or 'raise', not {unconnected!r}")
+    wanted, structure = tree.flatten(sources)
     for index, value in enumerate([*wanted, target]):
         if type(value) is Tensor and differentiable(value.data.dtype):
             continue
@@ -29,6 +52,11 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
             f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
             "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
         )
+    nodes: Any = {source.node or source.leaf() for source in wanted}
+    recorded = target.node in nodes or (target.node and context in target.node.contexts)
+    if not recorded and unconnected is None:
+        raise not_recorded(context, target)
+    return wanted, structure, nodes
 
 
 def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
@@ -49,7 +77,34 @@ def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
             raise ArgumentError(f"a complex cotangent for a target of dtype {target.dtype}")
         seed = seed.to(dtype=target.dtype, device=target.device)
         seed = seed.conj_physical() if seed.is_complex() else seed
-    return plain(seed) if not contexts else seed if isinstance(seed, Tensor) else unrecorded(seed)
+    return plain(seed) if not contexts else seed if isinstance(seed, Tensor) else Tensor(seed)
+
+
+def given(
+    context: "Grad", target: Tensor, source: Tensor, g: Any, unconnected: Unconnected, contexts: Contexts
+) -> Tensor | None:
+    """What a source gets: its cotangent `g`, in torch's convention, or what stands for no connection."""
+    if g is not None:
+        g = g.conj_physical() if g.dtype.is_complex else g
+    elif unconnected == "raise":
+        raise UnconnectedError(why(context, target, source))
+    elif unconnected == "none":
+        return None
+    else:
+        g = torch.zeros_like(source.data)
+        if unconnected is None and (cut := cut_path(context, target, source)):
+            warnings.warn(cut, UnconnectedWarning, stacklevel=4)
+    # A gradient is a value of the contexts around it even where it is a constant (d/dx of 3 x), so that asking them
+    # for its derivative gives zeros and not an error.
+    g = g if isinstance(g, Tensor) else Tensor(g)
+    return _gradient(g) if contexts else g
+
+
+def arranged(results: list[Any], structure: Any, sources: Any, cotangent: Any) -> Any:
+    """The results in the structure of `sources`; the bare one if that is a list or tuple of one Tensor."""
+    unalias(results, cotangent)
+    alone = type(sources) in (list, tuple) and len(sources) == 1 and isinstance(sources[0], Tensor)
+    return results[0] if alone else tree.unflatten(structure, results)
 
 
 def unalias(results: list[Any], cotangent: Any) -> None:

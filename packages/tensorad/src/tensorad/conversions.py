@@ -1,11 +1,23 @@
-"""What leaves the graph: numbers, arrays and copies, which are constants to whatever is computed from them."""
+"""What a Tensor is to the rest of Python: text, a number, a sequence, an array, something to copy and to pickle.
 
+What leaves the graph (numbers, arrays, copies) is a constant to whatever is computed from it.
+"""
+
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false, reportAssignmentType=false
+
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad.node import Node, differentiable, leaf, next_number, recording
+from tensorad.missing import missing_attribute
+from tensorad.node import Node, differentiable, recording
 from tensorad.site import caller
+
+if TYPE_CHECKING:  # to a type checker, a Tensor has what a torch.Tensor has: the table attaches operators and methods
+    from torch import Tensor as _LikeTorch
+else:
+    _LikeTorch = object
 
 
 def taken_out(tensor: Any, how: str) -> torch.Tensor:
@@ -23,16 +35,44 @@ def note_cut(how: str) -> None:
             context.cuts[site] = how
 
 
-class Conversions:
-    """The half of Tensor that turns values into something else."""
+class Conversions(_LikeTorch):
+    """The half of Tensor that other programs see; the other half is what the engine needs."""
 
     __slots__ = ()
+    __array_ufunc__ = None  # numpy's operators leave `array * t` to us
     if TYPE_CHECKING:
         data: torch.Tensor
         node: Node | None
 
-        @property
-        def name(self) -> str | None: ...
+        def leaf(self) -> Node | None: ...
+        def new_leaf(self) -> Node: ...
+
+    else:
+        __getattr__ = missing_attribute
+
+    def __init_subclass__(cls) -> None:
+        if Conversions not in cls.__bases__:
+            raise TypeError("a Tensor cannot be subclassed: wrap it, or write functions of it")
+
+    shape = property(lambda self: self.data.shape, doc="The sizes, as a torch.Size.")
+    dtype = property(lambda self: self.data.dtype, doc="The torch dtype.")
+    device = property(lambda self: self.data.device, doc="The torch device.")
+    ndim = property(lambda self: self.data.ndim, doc="The number of dimensions.")
+
+    @property
+    def name(self) -> str | None:
+        """What pictures and messages call this value: given to `ts.tensor(..., name=...)`, or set."""
+        return self.node.name if self.node else None
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        (self.node or self.new_leaf()).name = name
+
+    def __repr__(self) -> str:
+        return "T" + repr(self.data)[1:]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.unbind(0) if self.ndim else self.data)  # torch's own error for a scalar
 
     def item(self) -> Any:
         """The value of a one-element Tensor, as a Python number."""
@@ -75,10 +115,17 @@ class Conversions:
     def __index__(self) -> int:
         return self.data.__index__()
 
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __contains__(self, value: object) -> bool:
+        return (value.data if isinstance(value, Conversions) else value) in self.data
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec) if spec else repr(self)
+
     def __copy__(self) -> Any:
-        copy = _rebuild(type(self), self.data, None)
-        copy.node = self.node or leaf(self)  # pyright: ignore[reportArgumentType]
-        return copy
+        return type(self)(self.data, self.node or self.leaf())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         memo[id(self)] = copy = _rebuild(type(self), self.data.clone(), self.name)
@@ -90,8 +137,7 @@ class Conversions:
 
 def _rebuild(kind: Any, data: torch.Tensor, name: str | None) -> Any:
     """A Tensor of `data` that nothing recorded."""
-    tensor = kind()
-    tensor.data, tensor.node, tensor.born = data, None, next_number()
+    tensor = kind(data)
     if name is not None:
         tensor.name = name
     return tensor

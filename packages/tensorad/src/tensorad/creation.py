@@ -7,7 +7,8 @@ import torch
 
 from tensorad.conversions import taken_out
 from tensorad.op import OPS, register
-from tensorad.tensor import Tensor, keywords, plain, unrecorded
+from tensorad.operands import keywords, plain
+from tensorad.tensor import Tensor
 
 
 def tensor(
@@ -35,9 +36,9 @@ def tensor(
         if isinstance(data, Tensor):
             data = taken_out(data, "tensorad.tensor()")
         if isinstance(data, torch.Tensor):
-            made = unrecorded(data.detach().to(dtype=dtype, device=device, copy=True))
+            made = Tensor(data.detach().to(dtype=dtype, device=device, copy=True))
         else:
-            made = unrecorded(torch.tensor(data, dtype=dtype, device=device))
+            made = Tensor(torch.tensor(data, dtype=dtype, device=device))
     if name is not None:
         made.name = name
     return made
@@ -50,7 +51,7 @@ def _values(nest: Any) -> list[Any]:
 def _creator(function: Callable[..., Any]) -> Callable[..., Any]:
     def create(*args: Any, **kwargs: Any) -> Any:
         made = function(*plain(args), **keywords(kwargs))
-        return unrecorded(made.detach() if made.requires_grad else made)
+        return Tensor(made.detach() if made.requires_grad else made)
 
     create.__name__ = create.__qualname__ = function.__name__
     create.__doc__ = f"torch.{function.__name__}, as a Tensor: a constant, of torch's own arguments."

@@ -31,6 +31,13 @@ def missing_attribute(tensor: Any, name: str) -> Any:
     return refuse
 
 
+def without_out(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` without `out=None`, which torch's own Python passes along; an error for any other `out`."""
+    if kwargs.get("out") is not None:
+        raise InPlaceError("out= would write into a tensor that is there, and Tensors are values: use the result")
+    return {name: value for name, value in kwargs.items() if name != "out"}
+
+
 def in_place(name: str) -> InPlaceError:
     """The error for a method that would change a Tensor in place, with what to type instead."""
     other = f"write `t = t.{name[:-1]}(...)`" if hasattr(torch.Tensor, name[:-1]) else "give t a new value, t = ..."

@@ -5,116 +5,53 @@ next number of one counter as they are made, so sorting by number is a topologic
 """
 
 import itertools
-import operator
-import threading
-from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from tensorad.call import Op
-    from tensorad.grad import Grad
-    from tensorad.site import Site
-    from tensorad.tensor import Tensor
-
 next_number = itertools.count(1).__next__
-get_number = operator.attrgetter("number")
-_TorchTensor = torch.Tensor  # a global is found faster than an attribute, and these lines run at every op
+_DTYPES = {each for each in vars(torch).values() if isinstance(each, torch.dtype)}
+# Whether values of a dtype have derivatives: floating point and complex numbers do.
+differentiable = {each for each in _DTYPES if each.is_floating_point or each.is_complex}.__contains__
 
 
-class Contexts(frozenset["Grad"]):
-    """The Grads that record now. `entries` is all that is open, outermost first, `stop_gradient` blocks among it.
+class Contexts(frozenset[Any]):
+    """The Grads that record now, out of `entries`: all that is open, outermost first, `stop_gradient` blocks among it.
 
     A node keeps the Contexts it was recorded under, so asking whether a Grad owns a node is one membership test however
     deep the nesting. The numbers alone could not tell: another thread, or another task, takes numbers in between.
     While a gradient is recorded, `site` is the line that asked for it, and all that is recorded then belongs there.
     """
 
-    __slots__ = ("entries", "site")
-    entries: tuple[object, ...]
-    site: "Site | None"
+    def __new__(cls, entries: tuple[Any, ...], site: Any = None) -> "Contexts":
+        return super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
 
-    @classmethod
-    def of(cls, grads: "Iterable[Grad]", entries: tuple[object, ...], site: "Site | None" = None) -> "Contexts":
-        contexts = cls(grads)
-        contexts.entries, contexts.site = entries, site
-        return contexts
+    def __init__(self, entries: tuple[Any, ...], site: Any = None) -> None:
+        self.entries, self.site = entries, site
 
 
 # Threads start with nothing open, and each asyncio task has its own value: that is what a context variable is for.
-recording: ContextVar[Contexts] = ContextVar("recording", default=Contexts.of((), ()))  # noqa: B039 - it is immutable
+recording: ContextVar[Contexts] = ContextVar("recording", default=Contexts(()))  # noqa: B039 - it is immutable
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Node:
     """One recorded application of an op, or a leaf (no op, no parents): a value that no open context recorded."""
 
-    __slots__ = (
-        "__weakref__",
-        "contexts",
-        "dtype",
-        "exact",
-        "name",
-        "number",
-        "op",
-        "parents",
-        "saved",
-        "shape",
-        "site",
-        "version",
-    )
     number: int
-    op: "Op | None"
-    contexts: frozenset["Grad"]
+    op: Any  # an Op, or None for a leaf
+    contexts: frozenset[Any]
     parents: "tuple[Node | None, ...]"  # one per operand that the op can be differentiated by; None for a constant
     saved: tuple[Any, ...]  # the values that the rules name, on raw torch tensors
-    version: int  # the sum of torch's version counters of `saved`, to notice a change in place
+    version: int  # `version(saved)` when it was made, to notice a change in place
     shape: Any  # of the output; of a tuple of outputs, the tuple of them
     dtype: Any
     exact: bool  # every operand has the shape and dtype of the output: nothing to undo on the way back
-    site: "Site | None"  # the user's line: turned into words only when somebody asks
-    name: str | None
+    site: Any = None  # the user's line, a Site: turned into words only when somebody asks
+    name: str | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.number}: {self.op.name if self.op else 'leaf'}>"
-
-
-_UNCHANGING = {type(None), int, float, bool, complex, str, torch.Size, torch.dtype, torch.device}
-_leaf_lock = threading.Lock()
-
-
-def leaf(tensor: "Tensor") -> Node | None:
-    """The node of a tensor that nothing recorded, made when it first takes part in a recording; None for integers."""
-    return new_leaf(tensor) if differentiable(tensor.data.dtype) else None
-
-
-def new_leaf(tensor: "Tensor") -> Node:
-    with _leaf_lock:  # two threads may meet the same weight: it must not become two leaves
-        if tensor.node is None:
-            node = Node()
-            node.number, node.op, node.contexts, node.parents, node.saved = tensor.born, None, frozenset(), (), ()
-            node.version, node.exact, node.site, node.name = 0, True, None, None
-            node.shape, node.dtype = tensor.data.shape, tensor.data.dtype
-            tensor.node = node
-        return tensor.node
-
-
-def differentiable(dtype: torch.dtype) -> bool:
-    """Whether values of this dtype have derivatives: floating point and complex numbers do."""
-    return dtype.is_floating_point or dtype.is_complex
-
-
-def version(values: Iterable[Any]) -> int:
-    """The sum of torch's version counters over the tensors in `values`: it grows when one is changed in place."""
-    total = 0
-    for value in values:
-        kind = type(value)
-        if kind is _TorchTensor or (kind not in _UNCHANGING and isinstance(value, _TorchTensor)):
-            try:
-                total += value._version
-            except RuntimeError:  # made under torch.inference_mode(), which keeps no counter
-                continue
-        elif kind not in _UNCHANGING and isinstance(value, (tuple, list, dict)):
-            total += version(value.values() if isinstance(value, dict) else value)
-    return total

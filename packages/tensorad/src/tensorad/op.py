@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from tensorad.call import Op, Rule
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
-from tensorad.tensor import TABLE, Tensor, keywords, plain, torchs_names, unrecorded
+from tensorad.operands import keywords, plain, torchs_names
+from tensorad.several import JointOp, OpWithOutputs
+from tensorad.tensor import TABLE, Tensor
 
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
 
@@ -48,7 +51,6 @@ def defrule(
     signature: str,
     *aliases: str,
     function: Callable[..., Any] | None = None,
-    elementwise: bool = False,
     outputs: bool = False,
     joint: tuple[str, Rule] | None = None,
     **rules: Rule,
@@ -65,7 +67,6 @@ def defrule(
             torch.special and torch.Tensor, unless `function` is given.
         aliases: other names of the same function.
         function: what computes the op on torch tensors; by default torch's own function of that name.
-        elementwise: every operand is broadcast to the shape of the output.
         outputs: the function returns several tensors; `g` is then a tuple with one cotangent for each.
         joint: instead of one rule per operand, the operands' names in one string and a rule that returns one cotangent
             for each of them. The name `tensors` stands for an operand that is a list.
@@ -87,7 +88,13 @@ def defrule(
     found = [function] if function else find(name)
     if not found:
         raise RuleError(f"torch has no function {name!r}; pass function= to say what computes it")
-    op = Op(signature, dict([joint]) if joint else rules, found[0], elementwise, joint is not None, outputs)
+    kind = JointOp if joint else OpWithOutputs if outputs else Op
+    op = kind(signature, dict([joint]) if joint else rules, found[0])
+    if not op.operands or not signature.endswith(")"):
+        raise RuleError(f"{signature!r}: a row is 'name(arguments)' with at least one rule")
+    named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
+    if unknown := named - {*re.findall(r"\w+", op.arguments), "out", "residuals"}:
+        raise RuleError(f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument")
     register(name, op.call, *aliases)
     return op
 
@@ -130,7 +137,7 @@ def _constant(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def _wrapped(out: Any) -> Any:
     """Tensors for tensors, in tuples and lists too; sizes, bools and numbers as they are."""
     if isinstance(out, torch.Tensor):
-        return unrecorded(out)
+        return Tensor(out)
     return type(out)(map(_wrapped, out)) if isinstance(out, tuple | list) and type(out) is not torch.Size else out
 
 

@@ -7,7 +7,7 @@ import torch
 
 from tensorad.errors import ShapeError
 from tensorad.op import OPS
-from tensorad.tensor import TABLE, Tensor, replace_value
+from tensorad.tensor import TABLE, Tensor
 
 _BINARY = {
     "add": "__add__",
@@ -45,6 +45,15 @@ def _in_place(call: Callable[..., Any]) -> Callable[..., Any]:
         return replace_value(self, value)
 
     return replace
+
+
+def replace_value(tensor: Tensor, value: Tensor) -> Tensor:
+    """Let `tensor` be another value from here on: what was computed from the old one keeps the old one."""
+    name = tensor.name
+    tensor.data, tensor.node, tensor.born = value.data, value.node, value.born
+    if name:
+        tensor.name = name
+    return tensor
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:

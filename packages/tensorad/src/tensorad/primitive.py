@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from tensorad import tree
-from tensorad.call import Op
 from tensorad.errors import ArgumentError, RuleError
 from tensorad.node import recording
-from tensorad.tensor import Tensor, plain, unrecorded
+from tensorad.operands import plain
+from tensorad.several import JointOp
+from tensorad.tensor import Tensor
 
 
 class Primitive:
@@ -54,7 +55,7 @@ class Primitive:
                 raise RuleError(f"bwd of {name} returned {len(cotangents)} cotangents for {len(tensors)} arguments")
             return cotangents
 
-        self._call = Op(f"{name}(tensors)", {"tensors": rule}, function, joint=True).call
+        self._call = JointOp(f"{name}(tensors)", {"tensors": rule}, function).call
         return self
 
     def __call__(self, *args: Any) -> Any:
@@ -68,7 +69,7 @@ class Primitive:
         if recording.get():
             name = getattr(self, "__name__", "f")
             raise RuleError(f"{name} has no derivative yet: call {name}.defvjp(fwd, bwd)")
-        return unrecorded(self.function(*plain(args)))
+        return Tensor(self.function(*plain(args)))
 
 
 def primitive(function: Callable[..., Any]) -> Primitive:

@@ -6,14 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 import optree.ops
 import torch
 
+from tensorad.errors import RuleError
 from tensorad.node import Node
 
 Site = tuple[CodeType, int]
-GENERATED = "<tensorad: "  # the file name, so to speak, of the calls that call.py writes
 
 
 def _files(package: str) -> Iterator[str]:
@@ -34,7 +35,7 @@ INSIDE = {*_files(__file__), *(module.__file__ or "" for module in _PARTS_OF_TOR
 def user_site(frame: FrameType) -> Site:
     """The user's own place in the program: that of the nearest frame, from `frame` up, outside tensorad and torch."""
     code = frame.f_code
-    while (code.co_filename in INSIDE or code.co_filename.startswith(GENERATED)) and frame.f_back is not None:
+    while code.co_filename in INSIDE and frame.f_back is not None:
         frame = frame.f_back
         code = frame.f_code
     return code, frame.f_lasti
@@ -78,3 +79,14 @@ def name_in_with(site: Site | None) -> str:
 def name_of(node: Node) -> str:
     """The name of the op that made `node`."""
     return node.op.name if node.op else "a leaf"
+
+
+def misfit(g: Any, parent: Node, node: Node) -> RuleError:
+    """The error for what a rule returned in the place of its operand's cotangent."""
+    kind = f"cotangent of shape {tuple(g.shape)}" if hasattr(g, "shape") else f"{type(g).__name__}"
+    return RuleError(f"the rule of {name_of(node)} returned a {kind} for an operand of shape {tuple(parent.shape)}")
+
+
+def miscounted(count: int, node: Node) -> RuleError:
+    """The error for a rule that returned more or fewer cotangents than its op has operands."""
+    return RuleError(f"the rule of {name_of(node)} returned {count} cotangents for {len(node.parents)} operands")

@@ -3,7 +3,6 @@
 Where torch has a kernel for a cotangent, that is several times faster than the formula; `fused` puts the two together.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +11,9 @@ import torch
 
 from tensorad.errors import ArgumentError
 from tensorad.op import OPS, composed, defrule, fused
-from tensorad.tensor import Tensor, replace_value
+from tensorad.operators import replace_value
+from tensorad.tensor import Tensor
 
-rule = functools.partial(defrule, elementwise=True)
 aten = torch.ops.aten
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, arXiv 1706.02515
 
@@ -22,27 +21,27 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et 
 # fmt: off
 
 # With corners: piecewise linear, flat or steep. A corner gets the slope on the side that torch takes.
-rule("relu(input)", input=lambda g, out: above(g, out, 0))
-rule("relu6(input)", input=lambda g, out: between(g, out, 0, 6))
-rule("hardtanh(input, min_val=-1.0, max_val=1.0)", input=lambda g, out, min_val, max_val: between(g, out, min_val, max_val))
-rule("threshold(input, threshold, value)", input=lambda g, input, threshold: above(g, input, threshold))
-rule("hardshrink(input, lambd=0.5)", input=lambda g, input, lambd: outside(g, input, lambd))
-rule("softshrink(input, lambd=0.5)", input=lambda g, out: outside(g, out, 0))
-leaky_relu = rule("leaky_relu(input, negative_slope=0.01)", input=lambda g, input, negative_slope: leaky(g, input, negative_slope)).call
-rule("hardsigmoid(input)", input=lambda g, input: hardsigmoid(g, input))
-rule("hardswish(input)", input=lambda g, input: hardswish(g, input))
-prelu_of_like = rule("_prelu_kernel(input, weight)", joint=("input weight", lambda g, input, weight: prelu_slopes(g, input, weight))).call
+defrule("relu(input)", input=lambda g, out: above(g, out, 0))
+defrule("relu6(input)", input=lambda g, out: between(g, out, 0, 6))
+defrule("hardtanh(input, min_val=-1.0, max_val=1.0)", input=lambda g, out, min_val, max_val: between(g, out, min_val, max_val))
+defrule("threshold(input, threshold, value)", input=lambda g, input, threshold: above(g, input, threshold))
+defrule("hardshrink(input, lambd=0.5)", input=lambda g, input, lambd: outside(g, input, lambd))
+defrule("softshrink(input, lambd=0.5)", input=lambda g, out: outside(g, out, 0))
+leaky_relu = defrule("leaky_relu(input, negative_slope=0.01)", input=lambda g, input, negative_slope: leaky(g, input, negative_slope)).call
+defrule("hardsigmoid(input)", input=lambda g, input: hardsigmoid(g, input))
+defrule("hardswish(input)", input=lambda g, input: hardswish(g, input))
+prelu_of_like = defrule("_prelu_kernel(input, weight)", joint=("input weight", lambda g, input, weight: prelu_slopes(g, input, weight))).call
 
 # Smooth ones.
-rule("elu(input, alpha=1.0)", input=lambda g, input, alpha: elu(g, input, alpha, 1, 1))
-rule("celu(input, alpha=1.0)", input=lambda g, input, alpha: elu(g, input, alpha, 1, 1 / alpha))
-rule("selu(input)", input=lambda g, input: elu(g, input, SELU_ALPHA, SELU_SCALE, 1))
-rule("gelu(input, approximate='none')", input=lambda g, input, approximate: (gelu if approximate == "none" else gelu_by_tanh)(g, input))
-rule("silu(input)", input=lambda g, input: silu(g, input))
-rule("mish(input)", input=lambda g, input: mish(g, input))
-rule("softplus(input, beta=1, threshold=20)", input=lambda g, input, beta, threshold: softplus(g, input, beta, threshold))
-rule("logsigmoid(input)", function=aten.log_sigmoid_forward.default, input=lambda g, input, residuals: logsigmoid(g, input, residuals))
-rule("softsign(input)", input=lambda g, input: g / (1 + input.abs()).square())
+defrule("elu(input, alpha=1.0)", input=lambda g, input, alpha: elu(g, input, alpha, 1, 1))
+defrule("celu(input, alpha=1.0)", input=lambda g, input, alpha: elu(g, input, alpha, 1, 1 / alpha))
+defrule("selu(input)", input=lambda g, input: elu(g, input, SELU_ALPHA, SELU_SCALE, 1))
+defrule("gelu(input, approximate='none')", input=lambda g, input, approximate: (gelu if approximate == "none" else gelu_by_tanh)(g, input))
+defrule("silu(input)", input=lambda g, input: silu(g, input))
+defrule("mish(input)", input=lambda g, input: mish(g, input))
+defrule("softplus(input, beta=1, threshold=20)", input=lambda g, input, beta, threshold: softplus(g, input, beta, threshold))
+defrule("logsigmoid(input)", function=aten.log_sigmoid_forward.default, input=lambda g, input, residuals: logsigmoid(g, input, residuals))
+defrule("softsign(input)", input=lambda g, input: g / (1 + input.abs()).square())
 defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 
 # Normalizations.
@@ -54,9 +53,9 @@ defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lam
         weight=lambda g, input, residuals: g * (input * inverse_rms(g, input, *residuals)))
 
 # At random, and by index.
-dropped = rule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
-rrelu_training = rule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
-                      input=lambda g, residuals: g * residuals).call
+dropped = defrule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
+rrelu_training = defrule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
+                         input=lambda g, residuals: g * residuals).call
 embedding = defrule("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
                     weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
                     embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call

@@ -1,6 +1,5 @@
 """Elementwise functions: arithmetic, powers, exponentials, trigonometry, rounding, selection, special functions."""
 
-import functools
 import math
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 from tensorad.op import OPS, composed, defrule, fused
 from tensorad.tensor import TABLE, Tensor
 
-rule = functools.partial(defrule, elementwise=True)
 SQRT_PI = math.sqrt(math.pi)
 LN2 = math.log(2)
 LN10 = math.log(10)
@@ -17,116 +15,116 @@ LN10 = math.log(10)
 # fmt: off
 
 # Arithmetic. What the operators mean comes first; torch.add and torch.sub, with their alpha=, are dispatched below.
-add = rule("add(input, other)", "__add__", input=lambda g: g, other=lambda g: g).call
-sub = rule("sub(input, other)", "__sub__", input=lambda g: g, other=lambda g: -g).call
-add_scaled = rule("add_scaled(input, other, alpha)", function=lambda a, b, alpha: torch.add(a, b, alpha=alpha),
-                  input=lambda g: g, other=lambda g, alpha: g * alpha).call
-rule("rsub(input, other, *, alpha=1)", input=lambda g, alpha: g * -alpha, other=lambda g: g)
-mul = rule("mul(input, other)", "multiply", input=lambda g, other: g * other, other=lambda g, input: g * input).call
-div = rule("true_divide(input, other)", input=lambda g, other: g / other, other=lambda g, out, other: -g * (out / other)).call
-div_rounded = rule("div_rounded(input, other, mode)", function=lambda a, b, mode: torch.div(a, b, rounding_mode=mode),
-                   input=lambda g: torch.zeros_like(g), other=lambda g: torch.zeros_like(g)).call
-rule("neg(input)", "negative", input=lambda g: -g)
-rule("positive(input)", input=lambda g: g)
-rule("reciprocal(input)", input=lambda g, out: -g * out * out)
-rule("square(input)", input=lambda g, input: g * (2 * input))
-rule("addcmul(input, tensor1, tensor2, *, value=1)", input=lambda g: g,
-     tensor1=lambda g, tensor2, value: g * tensor2 * value, tensor2=lambda g, tensor1, value: g * tensor1 * value)
-rule("addcdiv(input, tensor1, tensor2, *, value=1)", input=lambda g: g,
-     tensor1=lambda g, tensor2, value: g * value / tensor2,
-     tensor2=lambda g, tensor1, tensor2, value: -g * value * tensor1 / (tensor2 * tensor2))
-rule("lerp(input, end, weight)", input=lambda g, weight: g * (1 - weight), end=lambda g, weight: g * weight,
-     weight=lambda g, input, end: g * (end - input))
-rule("deg2rad(input)", input=lambda g: g * (math.pi / 180))
-rule("rad2deg(input)", input=lambda g: g * (180 / math.pi))
+add = defrule("add(input, other)", "__add__", input=lambda g: g, other=lambda g: g).call
+sub = defrule("sub(input, other)", "__sub__", input=lambda g: g, other=lambda g: -g).call
+add_scaled = defrule("add_scaled(input, other, alpha)", function=lambda a, b, alpha: torch.add(a, b, alpha=alpha),
+                     input=lambda g: g, other=lambda g, alpha: g * alpha).call
+defrule("rsub(input, other, *, alpha=1)", input=lambda g, alpha: g * -alpha, other=lambda g: g)
+mul = defrule("mul(input, other)", "multiply", input=lambda g, other: g * other, other=lambda g, input: g * input).call
+div = defrule("true_divide(input, other)", input=lambda g, other: g / other, other=lambda g, out, other: -g * (out / other)).call
+div_rounded = defrule("div_rounded(input, other, mode)", function=lambda a, b, mode: torch.div(a, b, rounding_mode=mode),
+                      input=lambda g: torch.zeros_like(g), other=lambda g: torch.zeros_like(g)).call
+defrule("neg(input)", "negative", input=lambda g: -g)
+defrule("positive(input)", input=lambda g: g)
+defrule("reciprocal(input)", input=lambda g, out: -g * out * out)
+defrule("square(input)", input=lambda g, input: g * (2 * input))
+defrule("addcmul(input, tensor1, tensor2, *, value=1)", input=lambda g: g,
+        tensor1=lambda g, tensor2, value: g * tensor2 * value, tensor2=lambda g, tensor1, value: g * tensor1 * value)
+defrule("addcdiv(input, tensor1, tensor2, *, value=1)", input=lambda g: g,
+        tensor1=lambda g, tensor2, value: g * value / tensor2,
+        tensor2=lambda g, tensor1, tensor2, value: -g * value * tensor1 / (tensor2 * tensor2))
+defrule("lerp(input, end, weight)", input=lambda g, weight: g * (1 - weight), end=lambda g, weight: g * weight,
+        weight=lambda g, input, end: g * (end - input))
+defrule("deg2rad(input)", input=lambda g: g * (math.pi / 180))
+defrule("rad2deg(input)", input=lambda g: g * (180 / math.pi))
 
 # Remainders: constant steps of the quotient have no slope.
-rule("remainder(input, other)", input=lambda g: g, other=lambda g, input, other: -g * torch.floor(input / other))
-rule("fmod(input, other)", input=lambda g: g, other=lambda g, input, other: -g * torch.trunc(input / other))
+defrule("remainder(input, other)", input=lambda g: g, other=lambda g, input, other: -g * torch.floor(input / other))
+defrule("fmod(input, other)", input=lambda g: g, other=lambda g, input, other: -g * torch.trunc(input / other))
 
 # Powers, exponentials and logarithms. The derivative by a base never meets log, nor the one by an exponent a 0 ** -1.
-pow = rule("pow(input, exponent)",
-           input=lambda g, input, exponent: g * power_slope(input, exponent),
-           exponent=lambda g, input, exponent, out: g * exponent_slope(input, exponent, out)).call
-rule("float_power(input, exponent)",
-     input=lambda g, input, exponent: g * power_slope(input, exponent),
-     exponent=lambda g, input, exponent, out: g * exponent_slope(input, exponent, out))
-rule("exp(input)", input=lambda g, out: g * out)
-rule("exp2(input)", "special.exp2", input=lambda g, out: g * out * LN2)
-rule("expm1(input)", input=lambda g, out: g * (out + 1))
-rule("log(input)", input=lambda g, input: g / input)
-rule("log2(input)", input=lambda g, input: g / (input * LN2))
-rule("log10(input)", input=lambda g, input: g / (input * LN10))
-rule("log1p(input)", input=lambda g, input: g / (input + 1))
-rule("sqrt(input)", input=lambda g, out: g / (2 * out))
-rule("rsqrt(input)", input=lambda g, out: g * out * out * out * -0.5)
-rule("logaddexp(input, other)", input=lambda g, input, out: g * (input - out).exp(), other=lambda g, other, out: g * (other - out).exp())
-rule("logaddexp2(input, other)", input=lambda g, input, out: g * (input - out).exp2(), other=lambda g, other, out: g * (other - out).exp2())
-rule("ldexp(input, other)", input=lambda g, other: g * torch.exp2(other), other=lambda g, out: g * out * LN2)
-rule("xlogy(input, other)", input=lambda g, input, other: xlogy_slope(g, input, torch.xlogy(torch.ones_like(g), other), other <= 0), other=lambda g, input, other: g * input / other)
-rule("special.xlog1py(input, other)", input=lambda g, input, other: xlogy_slope(g, input, torch.special.xlog1py(torch.ones_like(g), other), other <= -1), other=lambda g, input, other: g * input / (other + 1))
+pow = defrule("pow(input, exponent)",
+              input=lambda g, input, exponent: g * power_slope(input, exponent),
+              exponent=lambda g, input, exponent, out: g * exponent_slope(input, exponent, out)).call
+defrule("float_power(input, exponent)",
+        input=lambda g, input, exponent: g * power_slope(input, exponent),
+        exponent=lambda g, input, exponent, out: g * exponent_slope(input, exponent, out))
+defrule("exp(input)", input=lambda g, out: g * out)
+defrule("exp2(input)", "special.exp2", input=lambda g, out: g * out * LN2)
+defrule("expm1(input)", input=lambda g, out: g * (out + 1))
+defrule("log(input)", input=lambda g, input: g / input)
+defrule("log2(input)", input=lambda g, input: g / (input * LN2))
+defrule("log10(input)", input=lambda g, input: g / (input * LN10))
+defrule("log1p(input)", input=lambda g, input: g / (input + 1))
+defrule("sqrt(input)", input=lambda g, out: g / (2 * out))
+defrule("rsqrt(input)", input=lambda g, out: g * out * out * out * -0.5)
+defrule("logaddexp(input, other)", input=lambda g, input, out: g * (input - out).exp(), other=lambda g, other, out: g * (other - out).exp())
+defrule("logaddexp2(input, other)", input=lambda g, input, out: g * (input - out).exp2(), other=lambda g, other, out: g * (other - out).exp2())
+defrule("ldexp(input, other)", input=lambda g, other: g * torch.exp2(other), other=lambda g, out: g * out * LN2)
+defrule("xlogy(input, other)", input=lambda g, input, other: xlogy_slope(g, input, torch.xlogy(torch.ones_like(g), other), other <= 0), other=lambda g, input, other: g * input / other)
+defrule("special.xlog1py(input, other)", input=lambda g, input, other: xlogy_slope(g, input, torch.special.xlog1py(torch.ones_like(g), other), other <= -1), other=lambda g, input, other: g * input / (other + 1))
 
 # Trigonometric and hyperbolic functions and their inverses.
-rule("sin(input)", input=lambda g, input: g * input.cos())
-rule("cos(input)", input=lambda g, input: -g * input.sin())
-rule("tan(input)", input=lambda g, out: g * (1 + out * out))
-rule("asin(input)", "arcsin", input=lambda g, input: g * (1 - input * input).rsqrt())
-rule("acos(input)", "arccos", input=lambda g, input: -g * (1 - input * input).rsqrt())
-rule("atan(input)", "arctan", input=lambda g, input: g / (1 + input * input))
-rule("sinh(input)", input=lambda g, input: g * input.cosh())
-rule("cosh(input)", input=lambda g, input: g * input.sinh())
-rule("tanh(input)", input=lambda g, out: tanh_pull(g, out))
-rule("asinh(input)", "arcsinh", input=lambda g, input: g * (input * input + 1).rsqrt())
-rule("acosh(input)", "arccosh", input=lambda g, input: g * ((input - 1).rsqrt() * (input + 1).rsqrt()))
-rule("atanh(input)", "arctanh", input=lambda g, input: g / (1 - input * input))
-rule("sinc(input)", input=lambda g, input: g * sinc_slope(input))
-rule("atan2(input, other)", "arctan2", input=lambda g, input, other: g * (other / nonzero(input * input + other * other)),
-     other=lambda g, input, other: -g * (input / nonzero(input * input + other * other)))
-rule("hypot(input, other)", input=lambda g, input, out: g * (input / nonzero(out)), other=lambda g, other, out: g * (other / nonzero(out)))
+defrule("sin(input)", input=lambda g, input: g * input.cos())
+defrule("cos(input)", input=lambda g, input: -g * input.sin())
+defrule("tan(input)", input=lambda g, out: g * (1 + out * out))
+defrule("asin(input)", "arcsin", input=lambda g, input: g * (1 - input * input).rsqrt())
+defrule("acos(input)", "arccos", input=lambda g, input: -g * (1 - input * input).rsqrt())
+defrule("atan(input)", "arctan", input=lambda g, input: g / (1 + input * input))
+defrule("sinh(input)", input=lambda g, input: g * input.cosh())
+defrule("cosh(input)", input=lambda g, input: g * input.sinh())
+defrule("tanh(input)", input=lambda g, out: tanh_pull(g, out))
+defrule("asinh(input)", "arcsinh", input=lambda g, input: g * (input * input + 1).rsqrt())
+defrule("acosh(input)", "arccosh", input=lambda g, input: g * ((input - 1).rsqrt() * (input + 1).rsqrt()))
+defrule("atanh(input)", "arctanh", input=lambda g, input: g / (1 - input * input))
+defrule("sinc(input)", input=lambda g, input: g * sinc_slope(input))
+defrule("atan2(input, other)", "arctan2", input=lambda g, input, other: g * (other / nonzero(input * input + other * other)),
+        other=lambda g, input, other: -g * (input / nonzero(input * input + other * other)))
+defrule("hypot(input, other)", input=lambda g, input, out: g * (input / nonzero(out)), other=lambda g, other, out: g * (other / nonzero(out)))
 
 # Signs, rounding and other functions with corners and jumps: 0 on the steps, the mean of both sides at an even corner.
-rule("abs(input)", "absolute", input=lambda g, input: g * input.sgn().conj())
-rule("sign(input)", input=lambda g: torch.zeros_like(g))
-rule("sgn(input)", input=lambda g, input, out: sgn_slope(g, input, out))
-rule("floor(input)", input=lambda g: torch.zeros_like(g))
-rule("ceil(input)", input=lambda g: torch.zeros_like(g))
-rule("round(input, *, decimals=0)", input=lambda g: torch.zeros_like(g))
-rule("trunc(input)", "fix", input=lambda g: torch.zeros_like(g))
-rule("frac(input)", input=lambda g: g)
-rule("heaviside(input, values)", input=lambda g: torch.zeros_like(g), values=lambda g, input: g * (input == 0))
-rule("copysign(input, other)", input=lambda g, input, out: g * (input.sgn() * out.sgn()), other=lambda g: torch.zeros_like(g))
-rule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, input: g * torch.isfinite(input))
+defrule("abs(input)", "absolute", input=lambda g, input: g * input.sgn().conj())
+defrule("sign(input)", input=lambda g: torch.zeros_like(g))
+defrule("sgn(input)", input=lambda g, input, out: sgn_slope(g, input, out))
+defrule("floor(input)", input=lambda g: torch.zeros_like(g))
+defrule("ceil(input)", input=lambda g: torch.zeros_like(g))
+defrule("round(input, *, decimals=0)", input=lambda g: torch.zeros_like(g))
+defrule("trunc(input)", "fix", input=lambda g: torch.zeros_like(g))
+defrule("frac(input)", input=lambda g: g)
+defrule("heaviside(input, values)", input=lambda g: torch.zeros_like(g), values=lambda g, input: g * (input == 0))
+defrule("copysign(input, other)", input=lambda g, input, out: g * (input.sgn() * out.sgn()), other=lambda g: torch.zeros_like(g))
+defrule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, input: g * torch.isfinite(input))
 
 # Selection: what each operand receives adds up to g. Ties are split evenly, and a NaN takes all.
-rule("maximum(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt), other=lambda g, input, other: g * share(other, input, torch.gt))
-rule("minimum(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt), other=lambda g, input, other: g * share(other, input, torch.lt))
-rule("fmax(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.gt, numbers=True))
-rule("fmin(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.lt, numbers=True))
-where = rule("where(condition, input, other)", input=lambda g, condition: g.where(condition, 0), other=lambda g, condition: torch.where(condition, 0, g)).call
-clamp = rule("clamp(input, min=None, max=None)", "clip",
-     input=lambda g, input, min, max: g.where(inside(input, min, max), 0),
-     min=lambda g, input, min, max: g.where(below(input, min, max), 0),
-     max=lambda g, input, max: g.where(input > max, 0)).call
+defrule("maximum(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt), other=lambda g, input, other: g * share(other, input, torch.gt))
+defrule("minimum(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt), other=lambda g, input, other: g * share(other, input, torch.lt))
+defrule("fmax(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.gt, numbers=True))
+defrule("fmin(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.lt, numbers=True))
+where = defrule("where(condition, input, other)", input=lambda g, condition: g.where(condition, 0), other=lambda g, condition: torch.where(condition, 0, g)).call
+clamp = defrule("clamp(input, min=None, max=None)", "clip",
+        input=lambda g, input, min, max: g.where(inside(input, min, max), 0),
+        min=lambda g, input, min, max: g.where(below(input, min, max), 0),
+        max=lambda g, input, max: g.where(input > max, 0)).call
 
 # Special functions. Formulas: DLMF, the section named in each row.
-rule("sigmoid(input)", "special.expit", input=lambda g, out: sigmoid_pull(g, out))
-rule("logit(input, eps=None)", "special.logit", input=lambda g, input, eps: logit_slope(g, input, eps))
-rule("erf(input)", input=lambda g, input: g * (2 / SQRT_PI) * (-input * input).exp())  # 7.2.1
-rule("erfc(input)", input=lambda g, input: g * (-2 / SQRT_PI) * (-input * input).exp())  # 7.2.2
-rule("erfinv(input)", input=lambda g, out: g * (SQRT_PI / 2) * (out * out).exp())
-rule("special.erfcx(input)", input=lambda g, input, out: g * (2 * input * out - 2 / SQRT_PI))  # 7.10.1
-rule("special.ndtr(input)", input=lambda g, input: g * (input * input * -0.5).exp() / math.sqrt(2 * math.pi))
-rule("special.ndtri(input)", input=lambda g, out: g * (out * out * 0.5).exp() * math.sqrt(2 * math.pi))
-rule("special.log_ndtr(input)", input=lambda g, input, out: g * (input * input * -0.5 - out).exp() / math.sqrt(2 * math.pi))
-rule("special.entr(input)", input=lambda g, input: g * (-1 - input.log()))
-rule("lgamma(input)", "special.gammaln", input=lambda g, input: g * torch.digamma(input))  # 5.2.2
-rule("mvlgamma(input, p)", "special.multigammaln", input=lambda g, input, p: g * sum(torch.digamma(input - j / 2) for j in range(p)))  # 35.3.4
-rule("digamma(input)", "special.digamma", "special.psi", input=lambda g, input: g * torch.polygamma(1, input))  # 5.15.1
-rule("polygamma(n, input)", "special.polygamma", input=lambda g, n, input: g * torch.polygamma(n + 1, input))  # 5.15.1
-rule("i0(input)", "special.i0", input=lambda g, input: g * torch.special.i1(input))  # 10.29.3
-rule("special.i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.4
-rule("special.i0e(input)", input=lambda g, input, out: g * (torch.special.i1e(input) - input.sgn() * out))
-rule("special.i1e(input)", input=lambda g, input, out: g * (torch.special.i0e(input) - out * (input.sgn() + 1 / nonzero(input))).where(input != 0, 0.5))
+defrule("sigmoid(input)", "special.expit", input=lambda g, out: sigmoid_pull(g, out))
+defrule("logit(input, eps=None)", "special.logit", input=lambda g, input, eps: logit_slope(g, input, eps))
+defrule("erf(input)", input=lambda g, input: g * (2 / SQRT_PI) * (-input * input).exp())  # 7.2.1
+defrule("erfc(input)", input=lambda g, input: g * (-2 / SQRT_PI) * (-input * input).exp())  # 7.2.2
+defrule("erfinv(input)", input=lambda g, out: g * (SQRT_PI / 2) * (out * out).exp())
+defrule("special.erfcx(input)", input=lambda g, input, out: g * (2 * input * out - 2 / SQRT_PI))  # 7.10.1
+defrule("special.ndtr(input)", input=lambda g, input: g * (input * input * -0.5).exp() / math.sqrt(2 * math.pi))
+defrule("special.ndtri(input)", input=lambda g, out: g * (out * out * 0.5).exp() * math.sqrt(2 * math.pi))
+defrule("special.log_ndtr(input)", input=lambda g, input, out: g * (input * input * -0.5 - out).exp() / math.sqrt(2 * math.pi))
+defrule("special.entr(input)", input=lambda g, input: g * (-1 - input.log()))
+defrule("lgamma(input)", "special.gammaln", input=lambda g, input: g * torch.digamma(input))  # 5.2.2
+defrule("mvlgamma(input, p)", "special.multigammaln", input=lambda g, input, p: g * sum(torch.digamma(input - j / 2) for j in range(p)))  # 35.3.4
+defrule("digamma(input)", "special.digamma", "special.psi", input=lambda g, input: g * torch.polygamma(1, input))  # 5.15.1
+defrule("polygamma(n, input)", "special.polygamma", input=lambda g, n, input: g * torch.polygamma(n + 1, input))  # 5.15.1
+defrule("i0(input)", "special.i0", input=lambda g, input: g * torch.special.i1(input))  # 10.29.3
+defrule("special.i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.4
+defrule("special.i0e(input)", input=lambda g, input, out: g * (torch.special.i1e(input) - input.sgn() * out))
+defrule("special.i1e(input)", input=lambda g, input, out: g * (torch.special.i0e(input) - out * (input.sgn() + 1 / nonzero(input))).where(input != 0, 0.5))
 
 # fmt: on
 

@@ -29,7 +29,7 @@ defrule("kron(input, other)",
 cross = defrule("linalg.cross(input, other, *, dim=-1)",
                 input=lambda g, other, dim: torch.linalg.cross(other, g, dim=dim),
                 other=lambda g, input, dim: torch.linalg.cross(g, input, dim=dim)).call
-tensordot = defrule("tensordot(a, b, dims=2, out=None)",
+tensordot = defrule("tensordot(a, b, dims=2)",
                     a=lambda g, a_shape, b, dims: contracted(g, contraction(len(a_shape), b.ndim, dims), 0, (a_shape, b.shape), b),
                     b=lambda g, a, b_shape, dims: contracted(g, contraction(a.ndim, len(b_shape), dims), 1, (a.shape, b_shape), a)).call
 

@@ -10,9 +10,10 @@ from tensorad.call import Op
 from tensorad.errors import NoRuleError
 from tensorad.node import recording
 from tensorad.op import OPS, composed, defrule, register
+from tensorad.operands import keywords, plain
 from tensorad.rules.elementwise import nonzero
 from tensorad.rules.indexing import add_along
-from tensorad.tensor import Tensor, keywords, plain, unrecorded
+from tensorad.tensor import Tensor
 
 # torch's own kernels, which do in one pass what their rules, below, say in several.
 softmax_pull = torch._softmax_backward_data  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
@@ -110,7 +111,7 @@ def by_index(
             return of_two(input, *args, **kwargs)
         args, kwargs = plain(args), keywords(kwargs)
         out = function(plain(input), *args, **kwargs)
-        return type(out)((values(input, out, dim_of(*args, **kwargs)), unrecorded(out[1])))
+        return type(out)((values(input, out, dim_of(*args, **kwargs)), Tensor(out[1])))
 
     register(function.__name__, call)
     return call

@@ -9,10 +9,10 @@ import torch
 from tensorad.errors import NoRuleError
 from tensorad.node import differentiable
 from tensorad.op import OPS, composed, constant, defrule
+from tensorad.operands import plain
 from tensorad.rules.indexing import add_rows, along, getitem, index_select, put_at
-from tensorad.tensor import TABLE, Tensor, plain, unrecorded
+from tensorad.tensor import TABLE, Tensor
 
-rule = functools.partial(defrule, elementwise=True)
 reshaping = functools.partial(defrule, input=lambda g, input_shape: g.reshape(input_shape))
 spreading = functools.partial(defrule, input=lambda g: g)  # the engine sums over what was broadcast
 copying = functools.partial(defrule, input=lambda g, input_shape: summed_copies(g, input_shape))
@@ -89,16 +89,16 @@ take_diagonal = defrule("diagonal(input, offset=0, dim1=0, dim2=1)",
                         torch.diagonal_scatter(g.new_zeros(input_shape), g, offset, dim1, dim2)).call
 diag_embed = defrule("diag_embed(input, offset=0, dim1=-2, dim2=-1)",
                      input=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2)).call
-rule("tril(input, diagonal=0)", input=lambda g, diagonal: g.tril(diagonal))
-rule("triu(input, diagonal=0)", input=lambda g, diagonal: g.triu(diagonal))
+defrule("tril(input, diagonal=0)", input=lambda g, diagonal: g.tril(diagonal))
+defrule("triu(input, diagonal=0)", input=lambda g, diagonal: g.triu(diagonal))
 
 # Copies, and parts of complex numbers.
-rule("clone(input, *, memory_format=None)", input=lambda g: g)
-rule("contiguous(input, *, memory_format=None)", input=lambda g: g)
-rule("resolve_conj(input)", input=lambda g: g)
-rule("resolve_neg(input)", input=lambda g: g)
-rule("conj(input)", input=lambda g: g.conj())
-rule("conj_physical(input)", input=lambda g: g.conj_physical())
+defrule("clone(input, *, memory_format=None)", input=lambda g: g)
+defrule("contiguous(input, *, memory_format=None)", input=lambda g: g)
+defrule("resolve_conj(input)", input=lambda g: g)
+defrule("resolve_neg(input)", input=lambda g: g)
+defrule("conj(input)", input=lambda g: g.conj())
+defrule("conj_physical(input)", input=lambda g: g.conj_physical())
 defrule("real(input)", input=lambda g: g)
 defrule("imag(input)", function=lambda input: input.imag, input=lambda g: g * -1j)
 make_complex = defrule("complex(real, imag)", real=lambda g: g, imag=lambda g: g * 1j).call
@@ -162,7 +162,7 @@ def view_values(input: Any, *shape: Any, dtype: torch.dtype | None = None) -> An
         return view(input, input.shape)
     if differentiable(kind):
         raise NoRuleError(f"view({kind}) reads the bits as other numbers: no derivative; to convert, t.to({kind})")
-    return unrecorded(plain(input).view(kind))
+    return Tensor(plain(input).view(kind))
 
 
 @composed("split")
@@ -268,7 +268,7 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
 @composed("repeat_interleave")
 def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, output_size: Any = None) -> Any:
     if repeats is None:
-        return unrecorded(torch.repeat_interleave(plain(input), output_size=output_size))
+        return Tensor(torch.repeat_interleave(plain(input), output_size=output_size))
     input, dim = (flatten(input), 0) if dim is None else (input, dim % input.ndim)
     if isinstance(repeats, int):
         copies = [-1] * (dim + 1) + [repeats] + [-1] * (input.ndim - dim - 1)

@@ -1,0 +1,125 @@
+"""Ops with several outputs (split), and ops with one rule for several operands (cat): how they fit the others.
+
+The node of an op with several outputs stands for all of them together, and each output is a node of its own, the op
+`part`, whose only parent is that whole. So the backward loop meets nothing new: what a part sends to the whole is a
+`Parts`, and Parts from different outputs add up like any cotangents.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from tensorad.call import Op, Rule
+from tensorad.node import Node
+from tensorad.site import miscounted
+from tensorad.tensor import Tensor
+
+
+class Outputs:
+    """The values of an op with several outputs, standing as one where a node has one output."""
+
+    dtype = torch.get_default_dtype()  # of no meaning: each part has its own, and an integer one is recorded no further
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+        self.shape = tuple(value.shape for value in values)
+
+
+class Parts:
+    """The cotangent of a whole: what its outputs have sent so far, by their place."""
+
+    dtype = Outputs.dtype
+
+    def __init__(self, shape: tuple[torch.Size, ...], by_place: dict[int, Any]) -> None:
+        self.shape, self.by_place = shape, by_place
+
+    def __add__(self, other: "Parts") -> "Parts":
+        return Parts(self.shape, dict(self.by_place)).__iadd__(other)
+
+    def __iadd__(self, other: "Parts") -> "Parts":
+        for place, g in other.by_place.items():
+            self.by_place[place] = self.by_place[place] + g if place in self.by_place else g
+        return self
+
+    def filled(self) -> tuple[Any, ...]:
+        """One cotangent per output, zeros where none arrived."""
+        some = next(iter(self.by_place.values()))
+        return tuple(
+            self.by_place[place] if place in self.by_place else some.new_zeros(shape)
+            for place, shape in enumerate(self.shape)
+        )
+
+
+class OpWithOutputs(Op):
+    """An op with several outputs: its rules are given a tuple of cotangents, its call returns torch's kind of tuple."""
+
+    def __init__(self, signature: str, rules: Mapping[str, Rule], function: Callable[..., Any]) -> None:
+        super().__init__(signature, rules, lambda *args, **kwargs: Outputs(function(*args, **kwargs)))
+        self.call = lambda *args, **kwargs: parts(self.written(*args, **kwargs))
+        self.call.__name__ = self.call.__qualname__ = self.name
+        self.call.__doc__ = self.written.__doc__
+
+    @cached_property
+    def pulls(self) -> list[Callable[[Any, Any], Any]]:
+        """The rules, of the cotangents of all outputs."""
+        return [lambda g, saved, pull=pull: pull(g.filled(), saved) for pull in super().pulls]
+
+    def _saved(self, name: str) -> str:
+        return super()._saved(name).replace("out", "out.values") if name == "out" else super()._saved(name)
+
+    def lift(self, node: Node) -> list[Any]:
+        """What the rules are given when they are recorded: `out` is each output, as a Tensor that knows its origin."""
+        pairs = zip(self.saves, super().lift(node), strict=True)
+        whole: Any = Outputs
+        return [parts(Tensor(whole(value.data), node)) if name == "out" else value for name, value in pairs]
+
+
+def parts(whole: Tensor) -> Any:
+    """The outputs that the Outputs in `whole` holds, each a Tensor."""
+    values: Any = whole.data.values
+    made = [_part(whole, place) for place in range(len(values))]
+    for each in made:
+        if each.node and whole.node:
+            each.node.contexts = whole.node.contexts
+    return type(values)(made)
+
+
+_part = Op(
+    "part(whole, place)",
+    {"whole": lambda g, whole_shape, place: Parts(whole_shape, {place: g})},
+    lambda whole, place: whole.values[place],
+).call
+
+
+class JointOp(Op):
+    """An op with one rule for all operands, which returns a cotangent for each; `tensors` stands for a list of them."""
+
+    joint = True
+
+    def separate(self, g: Any, saved: Any, node: Node) -> list[Callable[[Any, Any], Any]]:
+        """The one pull as one per operand, each of which gives its share of the common result."""
+        shares = self.pulls[0](g, saved)
+        if len(shares) != len(node.parents):
+            raise miscounted(len(shares), node)
+        return [lambda g, saved, share=share: share for share in shares]
+
+    def _parents(self) -> str:
+        if self.operands != ["tensors"]:
+            return super()._parents()
+        return "tuple([(each.node or each.leaf()) if type(each) is Tensor else None for each in tensors])"
+
+    def lift(self, node: Node) -> list[Any]:
+        """What the rule is given when it is recorded, `tensors` with each its own origin."""
+        if self.operands != ["tensors"]:
+            return super().lift(node)
+        owners: dict[str, Any] = {"tensors": node.parents, "out": node}
+        return [restored(value, owners.get(name)) for name, value in zip(self.saves, node.saved, strict=True)]
+
+
+def restored(value: Any, owner: Any) -> Any:
+    """The Tensor that `value` was the data of: `owner` is its node, or the nodes of a list of values."""
+    if type(owner) is tuple:
+        return tuple(map(restored, value, owner))
+    return value if value is None or owner is None else Tensor(value, owner)

@@ -1,0 +1,28 @@
+"""`stop_gradient`: a span in which nothing is recorded, or a value that no context can look behind."""
+
+from typing import Any
+
+from tensorad import tree
+from tensorad.conversions import taken_out
+from tensorad.grad import Entry
+from tensorad.tensor import Tensor
+
+
+def stop_gradient(value: Any = None) -> Any:
+    """As a context, `with stop_gradient():`, a span in which nothing is recorded; as a function, a constant.
+
+    `stop_gradient(t)` is a Tensor of the same values, with no copy of the data, that no context can look behind. Nests
+    of Tensors are taken too. A Grad that is opened inside a `stop_gradient()` block records as usual.
+
+    >>> import tensorad as ts
+    >>> x = ts.tensor(3.0)
+    >>> with ts.Grad() as g:
+    ...     y = x * ts.stop_gradient(x)
+    >>> g.gradient(y, x)
+    Tensor(3.)
+    """
+    if value is None:
+        return Entry()
+    return tree.map(
+        lambda each: Tensor(taken_out(each, "stop_gradient()")) if isinstance(each, Tensor) else each, value
+    )
