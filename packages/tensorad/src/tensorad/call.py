@@ -35,8 +35,7 @@ def call({parameters}):
     {bound}
     saved = ({saved})
     exact = {exact}
-    frame = getframe(1)
-    code = frame.f_code
+    code = (frame := getframe(1)).f_code
     site = contexts.site or (user_site(frame) if code.co_filename in INSIDE else (code, frame.f_lasti))
     return Tensor(out, Node(next_number(), op, contexts, parents, saved, version(saved), shape, dtype, exact, site))
 """

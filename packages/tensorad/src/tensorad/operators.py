@@ -50,7 +50,8 @@ def _in_place(call: Callable[..., Any]) -> Callable[..., Any]:
 def replace_value(tensor: Tensor, value: Tensor) -> Tensor:
     """Let `tensor` be another value from here on: what was computed from the old one keeps the old one."""
     name = tensor.name
-    tensor.data, tensor.node, tensor.born = value.data, value.node, value.born
+    tensor.data, tensor.node = value.data, value.node
+    tensor.born = value.node.number if value.node else value.born
     if name:
         tensor.name = name
     return tensor

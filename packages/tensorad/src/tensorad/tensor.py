@@ -23,13 +23,15 @@ class Tensor(Conversions):
 
     Make one with `tensorad.tensor(...)`; ops on Tensors return Tensors. A Tensor is a value: nothing but `t[i] = v`,
     `t += v` and their like, which replace it by a new value, ever changes it. Equality is elementwise, hashing by
-    identity. `born` is its number in the order of all that is made, so that errors can say when.
+    identity. `born` counts the values that were made under no context, so that errors can say when.
     """
 
     __slots__ = ("__weakref__", "born", "data", "node")
 
     def __init__(self, data: torch.Tensor, node: Node | None = None) -> None:
-        self.data, self.node, self.born = data, node, node.number if node else next_number()
+        self.data, self.node = data, node
+        if node is None:
+            self.born = next_number()
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

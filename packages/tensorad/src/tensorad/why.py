@@ -29,7 +29,7 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     if path:
         return cut_path(context, target, source)
     reasons = cuts(context)
-    if source.born > target.born:
+    if born(source) > born(target):
         reasons.append(f"  the source was {_REPLACED}")
     for node in ends(context, target.node):
         made = "made before it opened" if node.number < (context.opened or 0) else "made by nothing that was recorded"
@@ -58,7 +58,7 @@ def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
             f"the target depends on the source through {describe(cut[-1])}, which {when(context, cut[-1].number)}, so "
             f"it is a constant to {name} and the gradient is zero. Compute it inside the block of {name}"
         )
-    if source.born > target.born:
+    if born(source) > born(target):
         return f"the source was {_REPLACED}, so the target cannot depend on it and the gradient is zero"
     return ""
 
@@ -68,9 +68,9 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
     name = name_in_with(context.site)
     opened = f"{name} (opened {line(context.site)})"
     made = f" It is the result of {describe(target.node)}." if target.node and target.node.op else ""
-    if target.born < (context.opened or 0):
+    if born(target) < (context.opened or 0):
         fault, remedy = f"was made before {opened} opened", "compute it inside the block, or open the context earlier"
-    elif context.closed is not None and target.born > context.closed:
+    elif context.closed is not None and born(target) > context.closed:
         fault = f"was computed after {opened} closed"
         remedy = f"indent the line that computes it, so that it runs inside the block of {name}"
     elif target.node is None or not target.node.contexts:
@@ -93,6 +93,10 @@ def when(context: "Grad", number: int) -> str:
     if number < (context.opened or 0):
         return "was made before it opened"
     return "was made after it closed" if context.closed is not None and number > context.closed else "it did not record"
+
+
+def born(tensor: "Tensor") -> int:
+    return tensor.node.number if tensor.node else tensor.born
 
 
 def path_between(target: Node, source: Node) -> list[Node]:
