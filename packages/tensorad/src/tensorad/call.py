@@ -18,8 +18,6 @@ from tensorad.operands import keywords, plain
 from tensorad.site import INSIDE, user_site
 from tensorad.tensor import Tensor
 
-Rule = Callable[..., Any]
-
 CALL = """
 def call({parameters}):
     {first} = {data}
@@ -55,12 +53,14 @@ class Op:
 
     joint = False  # whether there is one rule for all operands: see several.py
 
-    def __init__(self, signature: str, rules: Mapping[str, Rule], function: Callable[..., Any]) -> None:
+    def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         self.name, _, self.arguments = signature.removesuffix(")").partition("(")
         self.signature, self.rules, self.function = signature, rules, function
         self.operands = [name for key in rules for name in key.split()]
         self.needs = [rule.__code__.co_varnames[1 : rule.__code__.co_argcount] for rule in rules.values()]
         self.saves = list(dict.fromkeys(name for names in self.needs for name in names))
+        known = [*self.operands, "out"]
+        self.places = [known.index(name) if name in known else -1 for name in self.saves]  # whose a saved value is
         # The call is written when it is first used: most programs use few of the hundreds of ops.
         scope = _scope | {"op": self, "function": function, "write": _write, "__builtins__": __builtins__}
         self.written: Any = FunctionType(_unwritten.__code__, scope, self.name)
@@ -80,9 +80,8 @@ class Op:
 
     def lift(self, node: Node) -> list[Any]:
         """What the rules are given when they are recorded: saved values, as Tensors that know where they come from."""
-        owners = dict(zip(self.operands, node.parents, strict=False), out=node)
-        pairs = zip(node.saved, map(owners.get, self.saves), strict=True)
-        return [value if value is None or owner is None else Tensor(value, owner) for value, owner in pairs]
+        owners = (*node.parents, node, None)
+        return [Tensor(value, owners[i]) if owners[i] else value for value, i in zip(node.saved, self.places)]  # noqa: B905
 
     @cached_property
     def source(self) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
-from tensorad.call import Op, Rule
+from tensorad.call import Op
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
 from tensorad.operands import keywords, plain, torchs_names
 from tensorad.several import JointOp, OpWithOutputs
 from tensorad.tensor import TABLE, Tensor
 
+Rule = Callable[..., Any]
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
 
 

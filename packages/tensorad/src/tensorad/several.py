@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tensorad.call import Op, Rule
+from tensorad.call import Op
 from tensorad.node import Node
 from tensorad.site import miscounted
 from tensorad.tensor import Tensor
@@ -55,7 +55,7 @@ class Parts:
 class OpWithOutputs(Op):
     """An op with several outputs: its rules are given a tuple of cotangents, its call returns torch's kind of tuple."""
 
-    def __init__(self, signature: str, rules: Mapping[str, Rule], function: Callable[..., Any]) -> None:
+    def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         super().__init__(signature, rules, lambda *args, **kwargs: Outputs(function(*args, **kwargs)))
         self.call = lambda *args, **kwargs: parts(self.written(*args, **kwargs))
         self.call.__name__ = self.call.__qualname__ = self.name
