@@ -232,7 +232,7 @@ functional.alpha_dropout(x, 0.3, training=True)     | 50
 functional.alpha_dropout(x, 0.3)            | 5
 functional.dropout1d(x, 0.4)                | 4,5,3 ; 8,3
 functional.dropout2d(x, 0.4)                | 4,5,3,2
-functional.dropout3d(x, 0.4)                | 4,5,3,2,1
+functional.dropout3d(x, 0.4)                | 4,5,3,2,1 ; 4,3,2,2
 functional.feature_alpha_dropout(x, 0.4, training=True) | 4,5,3
 torch.dropout(x, 0.3, True)                 | 50
 torch.dropout(x, 0.3, train=False)          | 5

@@ -130,6 +130,7 @@ CALLS = {
     "clamp": lambda x, y: (
         torch.clamp(x, 0.8, 1.5) + y.clamp(min=1) + y.clip(max=1.2) + x.clamp_min(0.9) + y.clamp_max(1)
     ),
+    "clamp by tensors that cross": lambda x, y: torch.clamp(3 * x - 4, x, 2 - y) + torch.clamp(-x, y, 1 - x),
     "clamp by tensors": lambda x, y: torch.clamp(x * 2, y, y + 1) + torch.clamp(x, min=y) + torch.clamp(x, max=y),
     "clip": lambda x, y: torch.clip(x, 0.8, 1.5),
     "polygamma": lambda x, y: torch.polygamma(1, x) + torch.special.polygamma(2, y),

@@ -140,6 +140,7 @@ x.put(I, y, accumulate=True)                            | 3,2 & 3
 x.put(P, y)                                             | 3 & 2 ; 3,2 & 2 ; 3,2 & 2,1
 torch.take_along_dim(x, K, dim=0)                       | 2,3 ; 2,1
 x.take_along_dim(x.argsort(1), -1)                      | 2,3
+torch.take_along_dim(x, K - 1, dim=0)                   | 2,3
 torch.take_along_dim(x, K)                              | 3,2
 x.take_along_dim(indices=J[:, :1], dim=1)               | 2,3
 torch.masked_fill(x, MM, 2.5)                           | 2,3 ; 3 ;

@@ -163,6 +163,7 @@ torch.diff(x, 0)                                              | 2,5 & 2,3
 torch.diff(x, n=9, dim=0)                                     | 2,5 & 2,3
 torch.diff(x, 3, 1)                                           | 2,5 & 2,3
 torch.diff(x, n=2, axis=0)                                    | 2,5 & 2,3
+torch.diff(x, 0, -1, y, y)                                    | 2,5 & 2,3
 torch.diff(x, prepend=y)                                      | 2,5 & 2,3
 torch.diff(x, append=y)                                       | 2,5 & 2,3
 torch.diff(x, 2, -1, y, y)                                    | 2,5 & 2,3
@@ -424,6 +425,10 @@ def test_cdist(p):
         torch.testing.assert_close(by_tensorad(function, values, order=2), by_torch(directly, values, order=2))
     agree(torch.cdist, rand(40, 4), rand(30, 4, seed=1), order=1, rtol=1e-6)  # torch takes another way from 26 rows on
     agree(torch.cdist, rand(3, 0), rand(2, 0), order=1)
+
+
+def test_the_quantile_of_a_scalar():
+    agree(lambda x: x.quantile(0.3, dim=0, keepdim=True) * x.nanquantile(0.5), rand())
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "lower", "higher", "midpoint", "nearest"])

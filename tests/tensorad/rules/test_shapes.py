@@ -178,6 +178,8 @@ functional.pad(x, (1, 2, 2, 0), "reflect")              | 1,3,4
 functional.pad(x, (3, 1), "replicate")                  | 2,3
 functional.pad(x, (1, 2, 0, 3), mode="replicate")       | 2,1,2,3
 functional.pad(x, (2, 3), mode="circular")              | 1,3
+functional.pad(x, (-1, 1, -2, 1), mode="circular")      | 1,3,4,4
+functional.pad(x, (2, -1), mode="circular")             | 1,4
 functional.pad(x, (1, 0, 2, 1), mode="circular")        | 1,2,2,3
 """
 

@@ -96,7 +96,14 @@ def dropout(drawn: int | None, alpha: bool, default: bool) -> Callable[..., Any]
 
 composed("dropout")(dropout(None, False, True))
 composed("alpha_dropout")(dropout(None, True, False))
-composed("feature_dropout", "dropout2d", "dropout3d")(dropout(2, False, True))
+feature_dropout = composed("feature_dropout", "dropout2d")(dropout(2, False, True))
+
+
+@composed("dropout3d")
+def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Any:
+    return feature_dropout(input, p, training) if input.ndim == 5 else dropout3d(input.unsqueeze(0), p, training)[0]
+
+
 composed("dropout1d")(dropout(-1, False, True))
 composed("feature_alpha_dropout")(dropout(2, True, False))
 

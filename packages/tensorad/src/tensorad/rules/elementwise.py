@@ -104,7 +104,7 @@ where = defrule("where(condition, input, other)", input=lambda g, condition: g.w
 clamp = defrule("clamp(input, min=None, max=None)", "clip",
         input=lambda g, input, min, max: g.where(inside(input, min, max), 0),
         min=lambda g, input, min, max: g.where(below(input, min, max), 0),
-        max=lambda g, input, max: g.where(input > max, 0)).call
+        max=lambda g, input, min, max: g.where(above(input, min, max), 0)).call
 
 # Special functions. Formulas: DLMF, the section named in each row.
 defrule("sigmoid(input)", "special.expit", input=lambda g, out: sigmoid_pull(g, out))
@@ -245,7 +245,12 @@ def inside(x: Any, low: Any, high: Any) -> Any:
 
 def below(x: Any, low: Any, high: Any) -> Any:
     """Where clamp returns its lower bound: not where the upper one is smaller still, since that one wins."""
-    return x < low if high is None else (x < low) & (low < high)
+    return x < low if high is None else (x < low) & (low <= high)
+
+
+def above(x: Any, low: Any, high: Any) -> Any:
+    """Where clamp returns its upper bound."""
+    return x > high if low is None else (x > high) | (low > high)
 
 
 def logit_slope(g: Any, x: Any, eps: float | None) -> Any:

@@ -120,6 +120,7 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Any:
     if dim is None:
         return take(input, indices.flatten())
+    indices = torch.where(indices < 0, indices + input.shape[dim], indices)
     shape = torch.broadcast_shapes(_without(input.shape, dim), _without(indices.shape, dim))
     return gather(input.expand(_with(shape, dim, input)), dim, indices.expand(_with(shape, dim, indices)))
 

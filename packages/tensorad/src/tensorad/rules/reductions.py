@@ -157,7 +157,7 @@ def nanquantile(
 def ranked(input: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool) -> Any:
     """Quantiles, interpolated between sorted elements. A row that ends in NaN is NaN, or is as long as its numbers."""
     q = q if isinstance(q, Tensor | torch.Tensor) else torch.as_tensor(q, dtype=input.dtype, device=input.device)
-    rows = sort(input.reshape(-1) if dim is None else input.movedim(dim, -1))[0]
+    rows = sort(input.reshape(-1) if dim is None or not input.ndim else input.movedim(dim, -1))[0]
     nan = plain(rows).isnan()
     last = (~nan).sum(-1, True).sub(1).clamp(min=0) if skip_nan else rows.shape[-1] - 1
     ranks = q.reshape(-1) * last
@@ -236,7 +236,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
 
 @composed("diff")
 def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
-    parts = [part for part in (prepend, input, append) if part is not None]
+    parts = [part for part in (prepend, input, append) if part is not None] if n else [input]  # as torch has it
     return differences(OPS["cat"](parts, dim) if len(parts) > 1 else input, n, dim)
 
 

@@ -359,10 +359,11 @@ def unpadded(g: Any, shape: Any, widths: Sequence[int], mode: str) -> Any:
     """What the padding of a tensor of this shape sends back: each value gets the sum over its copies."""
     for number in range(len(widths) // 2):
         dim = g.ndim - 1 - number
-        size = shape[dim]
-        places = torch.arange(-widths[2 * number], size + widths[2 * number + 1], device=g.device)
-        if mode == "circular":
-            places = places % size
+        size, (before, after) = shape[dim], widths[2 * number : 2 * number + 2]
+        places = torch.arange(-before, size + after, device=g.device)
+        if mode == "circular":  # what negative widths cut off is gone before the rest goes round
+            first, last = max(-before, 0), size - max(-after, 0)
+            places = first + (places - first) % (last - first)
         elif mode == "replicate":
             places = places.clamp(0, size - 1)
         else:
