@@ -260,7 +260,7 @@ class TestUnconnected:
             with ts.Grad() as g:
                 y = h * 3
         with pytest.warns(
-            ts.UnconnectedWarning, match=r"through mul at test_grad.py:\d+ \('h = x \* x'\).*before it opened"
+            ts.UnconnectedWarning, match=r"through mul at test_grad.py:\d+ \('h = x \* x'\).*before g opened"
         ):
             assert g.gradient(y, x).item() == 0
         with warnings.catch_warnings():
@@ -394,7 +394,7 @@ def test_a_target_that_is_a_source_but_not_recorded_is_a_leaf() -> None:
         y = x * x
         with ts.Grad() as other:
             pass
-    with pytest.warns(ts.UnconnectedWarning, match="made before it opened"):
+    with pytest.warns(ts.UnconnectedWarning, match="made before other opened"):
         dy, dx = other.gradient(y, [y, x])
     assert (dy.item(), dx.item()) == (1, 0)
 
@@ -537,3 +537,29 @@ def test_each_op_runs_torch_once() -> None:
         torch.sin(x * 2).exp()
     assert calls.seen == ["aten.mul.Tensor", "aten.sin.default", "aten.exp.default"]
     gc.collect()  # dispatch modes leave cycles of their own
+
+
+def test_one_stop_gradient_is_not_entered_twice() -> None:
+    stop = ts.stop_gradient()
+    with stop, pytest.raises(ts.ContextError, match="open already"), stop:
+        pass
+    assert not recording.get().entries
+
+
+def test_a_named_integer_takes_no_part() -> None:
+    n, x = ts.tensor([1, 2], name="n"), ts.tensor(1.0)
+    with ts.Grad() as g:
+        y = n * 2.0
+    assert (n.name, n.node, y.node) == ("n", None, None)
+    with pytest.raises(ts.NotRecordedError):
+        g.gradient(y, x)
+
+
+def test_gradients_under_vmap() -> None:
+    def slope(value: torch.Tensor) -> torch.Tensor:
+        x = ts.Tensor(value)
+        with ts.Grad() as g:
+            y = (x * x).sum()
+        return g.gradient(y, x).data
+
+    assert torch.vmap(slope)(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[2, 4], [6, 8]]

@@ -1,13 +1,15 @@
 """The table: how rows are written, what a call saves, and what a wrong row says."""
 
+import functools
 from typing import Any
 
 import pytest
 import torch
+from oracle import agree, rand
 
 import tensorad as ts
 from tensorad.call import Op
-from tensorad.op import OPS
+from tensorad.op import OPS, register
 
 
 def test_a_row_of_ones_own() -> None:
@@ -46,12 +48,78 @@ def test_rows_without_rules_or_arguments(signature: str) -> None:
 
 
 def test_a_rule_that_returns_a_number() -> None:
-    op = ts.defrule("tested_number(input)", function=torch.sum, input=lambda g: 2.0)
+    op = ts.defrule("tested_number(input)", function=lambda x: x * 2, input=lambda g: 2.0)
     x = ts.tensor([1.0, 2.0, 3.0])
     with ts.Grad() as g:
         y = op.call(x)
     with pytest.raises(ts.RuleError, match=r"tested_number returned a float for an operand of shape \(3,\)"):
         g.gradient(y, x)
+
+
+def test_a_rule_that_returns_another_shape() -> None:
+    op = ts.defrule("tested_shape(input)", function=lambda x: x * 2, input=lambda g: (g * 2).sum())
+    x = ts.tensor([1.0, 2.0, 3.0])
+    with ts.Grad() as g:
+        y = op.call(x * x)
+    with pytest.raises(ts.RuleError, match=r"returned a cotangent of shape \(\) for an operand of shape \(3,\)"):
+        g.gradient(y, x)
+
+
+def test_a_rule_in_another_dtype_is_fitted() -> None:
+    op = ts.defrule("tested_dtype(input)", function=lambda x: x * 2, input=lambda g: 2 * g.double())
+    x = ts.tensor([1.0, 2.0, 3.0])
+    with ts.Grad() as g:
+        y = op.call(x)
+    assert g.gradient(y, x).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "signature",
+    ["f(a,,)", "f(a b)", "f(a=)", "f(a))", "f(a, a)", "f(a, b=1, c)", "f(a, dim=inf)", "(a)", "f(a, version)",
+     "f(a, out)", "f(a, axis=0)", "f(a, contexts)"],
+)  # fmt: skip
+def test_malformed_rows_replace_nothing(signature: str) -> None:
+    with pytest.raises(ts.RuleError):
+        ts.defrule(signature.replace("f(", "sin("), function=lambda a: a, a=lambda g: g)
+    assert ts.sin(ts.tensor(0.0)).item() == 0
+
+
+def test_rules_that_cannot_be_read() -> None:
+    partial: Any = functools.partial(torch.mul, 2)
+    for rule in (torch.neg, partial, lambda g, *, input: g, lambda: 1):
+        with pytest.raises(ts.RuleError, match="a rule is a Python function of g"):
+            ts.defrule("tested_rule(input)", function=torch.neg, input=rule)
+
+
+def test_a_joint_rule_stands_alone() -> None:
+    joint = ("a b", lambda g: (g, g))
+    for more in ({"c": lambda g: g}, {"outputs": True}):
+        with pytest.raises(ts.RuleError, match="stands for all rules"):
+            ts.defrule("tested_joint(a, b, c)", function=torch.addcmul, joint=joint, **more)
+
+
+def test_operands_by_keyword_only() -> None:
+    ts.defrule("tested_keyword(input, *, weight)", function=lambda x, *, weight: x * weight,
+               input=lambda g, weight: g * weight, weight=lambda g, input: g * input)  # fmt: skip
+    agree(lambda a, b: ts.tested_keyword(a, weight=b) if isinstance(a, ts.Tensor) else a * b, rand(3), rand(3, seed=1))
+
+
+def test_outputs_that_only_the_rule_of_a_constant_names() -> None:
+    op = ts.defrule("tested_outs(a, b)", function=lambda a, b: (a * b, a), outputs=True,
+                    a=lambda g, b: g[0] * b + g[1], b=lambda g, out: g[0] * out[1])  # fmt: skip
+    x = ts.tensor(2.0)
+    with ts.Grad() as outer:
+        with ts.Grad() as g:
+            y, _ = op.call(x * x, 3.0)
+        dx = g.gradient(y, x)
+    assert (dx.item(), outer.gradient(dx, x).item()) == (12, 6)
+
+
+def test_a_tensor_without_a_rule_is_named_as_a_cut() -> None:
+    x, w = ts.tensor(2.0), ts.tensor(3.0)
+    with ts.Grad() as g:
+        y = torch.nn.functional.leaky_relu(x, w * 1)
+    assert "an argument without a rule at test_op.py" in g.why(y, w)
 
 
 def saved(function: Any, *arguments: Any) -> tuple[Any, ...]:
@@ -112,3 +180,28 @@ def test_the_source_of_a_call_can_be_read() -> None:
     op = Op("tested(input, other)", {"input": lambda g, other: g * other}, torch.mul)
     assert "parents = ((input.node or input.leaf()) if type(input) is Tensor else None, )" in op.source
     assert "saved = (other_data, )" in op.source
+
+
+def test_a_row_for_a_known_op_replaces_it_everywhere() -> None:
+    old = OPS["mul"]
+    try:
+        ts.defrule("mul(input, other)", input=lambda g, other: 100 * g, other=lambda g, input: g)
+        x = ts.tensor(1.0)
+        for function in (torch.mul, torch.multiply, ts.mul, ts.Tensor.mul, lambda a, b: a * b, lambda a, b: b * a):
+            with ts.Grad() as g:
+                y = function(x, 2.0)
+            assert g.gradient(y, x).item() in (100, 1)
+        x *= 2
+    finally:
+        register("mul", old, "multiply")
+    with ts.Grad() as g:
+        y = 2.0 * x * x
+    assert g.gradient(y, x).item() == 8
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x, scale=5.0: x * scale, lambda x, scale: x * scale, lambda x, s=2.0: x * s]
+)
+def test_defaults_that_the_function_does_not_have(function: Any) -> None:
+    with pytest.raises(ts.RuleError, match=r"no parameter scale=2\.0"):
+        ts.defrule("tested_scale(input, scale=2.0)", function=function, input=lambda g, scale: g * scale)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from oracle import agree, by_tensorad, rand, slope
 
-import tensorad as ts
+import tensorad.backward
 from tensorad.call import Op
-from tensorad.op import defrule
 from tensorad.tensor import Tensor
 
 
@@ -49,21 +48,12 @@ def test_a_right_rule_passes() -> None:
     agree(right, rand(3), rand(3, seed=1), order=3)
 
 
-def test_a_forgotten_broadcast_fails() -> None:
-    """What the engine does in `fit`, left out: elementwise ops without the check that operands were broadcast."""
-    op = defrule("wrong_broadcast(input, other)", function=torch.mul,
-                 input=lambda g, other: g * other, other=lambda g, input: g * input)  # fmt: skip
-    source = op.source.replace(op.source[op.source.index("exact =") :].splitlines()[0], "exact = True")
-    assert source != op.source
-    scope = dict(op.call.__globals__)
-    exec(source, scope)
-    broken = lambda a, b: scope["call"](a, b) if isinstance(a, Tensor) else a * b  # noqa: E731
-    agree(broken, rand(2, 3), rand(2, 3, seed=1))
-    try:
-        agree(broken, rand(2, 3), rand(3, seed=1))
-    except (AssertionError, RuntimeError, ts.RuleError):
-        return
-    pytest.fail("a gradient of the broadcast shape went unnoticed")
+def test_a_forgotten_broadcast_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the engine does in `fit`, left out."""
+    monkeypatch.setattr(tensorad.backward, "fit", lambda g, parent, node: g)
+    agree(torch.mul, rand(2, 3), rand(2, 3, seed=1))
+    with pytest.raises((AssertionError, RuntimeError)):
+        agree(torch.mul, rand(2, 3), rand(3, seed=1))
 
 
 def test_finite_differences_notice_too() -> None:
@@ -72,4 +62,4 @@ def test_finite_differences_notice_too() -> None:
     _, [gradients] = by_tensorad(WRONG["a wrong sign"], inputs)
     found = sum((g * d).sum().item() for g, d in zip(gradients, directions, strict=True))
     assert found != pytest.approx(expected, rel=1e-3)
-    assert isinstance(ts.tensor(1.0), Tensor)
+    assert isinstance(tensorad.tensor(1.0), Tensor)

@@ -55,7 +55,7 @@ def test_made_before_and_after() -> None:
         with ts.Grad() as g:
             y = h * 3
         z = h * 4
-    assert "which was made before it opened, so it is a constant to g" in g.why(y, x)
+    assert "which was made before g opened, so it is a constant to g" in g.why(y, x)
     assert "was computed after g (opened at test_why.py" in g.why(z, x)
 
 

@@ -201,7 +201,7 @@ def test_28_a_value_used_after_its_block_closed_is_a_constant() -> None:
     with ts.Grad() as later:
         y = h * 3
     assert later.gradient(y, h).item() == 3
-    with pytest.warns(ts.UnconnectedWarning, match="made before it opened"):
+    with pytest.warns(ts.UnconnectedWarning, match="made before later opened"):
         assert later.gradient(y, x).item() == 0
     assert g.gradient(h, x).item() == 4
 

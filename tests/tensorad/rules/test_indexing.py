@@ -106,6 +106,7 @@ x.index_select(0, torch.tensor(0))                      |  ; 3,2
 torch.index_add(x, 0, I, y)                             | 3 & 3 ; 3,2 & 3,2
 x.index_add(-1, I, y, alpha=2)                          | 2,3 & 2,3
 x.index_add(0, torch.tensor(0), y)                      |  &
+torch.index_add(x, axis=0, index=I, source=y)           | 3,2 & 3,2
 torch.index_copy(x, 0, P, y)                            | 3,2 & 2,2
 x.index_copy(1, P, y)                                   | 3,2 & 3,2
 torch.index_fill(x, 0, I, 2.5)                          | 3,2

@@ -1,5 +1,6 @@
 """What a gradient call takes and gives: targets and sources are checked, seeds made, results put together."""
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,13 +29,23 @@ Unconnected = Literal["zero", "none", "raise"] | None
 _gradient = Op("gradient(input)", {"input": lambda g: g}, lambda data: data).call
 
 
-def taken(context: "Grad", target: Any, sources: Any, unconnected: Unconnected) -> tuple[list[Any], Any, set[Node]]:
+def checked(context: "Grad", target: Any, sources: Any, unconnected: Unconnected) -> tuple[list[Any], Any, set[Node]]:
     """The sources as a list, their structure, and their nodes; or the error for what is wrong with the arguments."""
     if context.opened is None:
         raise ContextError("this Grad was never entered, so it has recorded nothing: `with Grad() as g: ...`")
     if unconnected not in (None, "zero", "none", "raise"):
         raise ArgumentError(f"unconnected must be 'zero', 'none' or 'raise', not {unconnected!r}")
     wanted, structure = tree.flatten(sources)
+    check(target, wanted, sources)
+    nodes: Any = {source.node or source.leaf() for source in wanted}
+    recorded = target.node in nodes or (target.node and context in target.node.contexts)
+    if not recorded and unconnected is None:
+        raise not_recorded(context, target)
+    return wanted, structure, nodes
+
+
+def check(target: Any, wanted: list[Any], sources: Any) -> None:
+    """That target and sources are Tensors with derivatives, or an error that says which is not."""
     for index, value in enumerate([*wanted, target]):
         if type(value) is Tensor and differentiable(value.data.dtype):
             continue
@@ -52,11 +63,6 @@ def taken(context: "Grad", target: Any, sources: Any, unconnected: Unconnected) 
             f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
             "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
         )
-    nodes: Any = {source.node or source.leaf() for source in wanted}
-    recorded = target.node in nodes or (target.node and context in target.node.contexts)
-    if not recorded and unconnected is None:
-        raise not_recorded(context, target)
-    return wanted, structure, nodes
 
 
 def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
@@ -80,7 +86,7 @@ def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
     return plain(seed) if not contexts else seed if isinstance(seed, Tensor) else Tensor(seed)
 
 
-def given(
+def result_for(
     context: "Grad", target: Tensor, source: Tensor, g: Any, unconnected: Unconnected, contexts: Contexts
 ) -> Tensor | None:
     """What a source gets: its cotangent `g`, in torch's convention, or what stands for no connection."""
@@ -93,7 +99,8 @@ def given(
     else:
         g = torch.zeros_like(source.data)
         if unconnected is None and (cut := cut_path(context, target, source)):
-            warnings.warn(cut, UnconnectedWarning, stacklevel=4)
+            inlined = sys.version_info >= (3, 12)  # comprehensions, such as the one that calls this
+            warnings.warn(cut, UnconnectedWarning, stacklevel=3 if inlined else 4)
     # A gradient is a value of the contexts around it even where it is a constant (d/dx of 3 x), so that asking them
     # for its derivative gives zeros and not an error.
     g = g if isinstance(g, Tensor) else Tensor(g)
@@ -109,11 +116,14 @@ def arranged(results: list[Any], structure: Any, sources: Any, cotangent: Any) -
 
 def unalias(results: list[Any], cotangent: Any) -> None:
     """Give each gradient memory of its own: the rule of `a + b` sends the very same cotangent to both."""
-    given = plain(cotangent)
-    taken = {given.untyped_storage().data_ptr()} if isinstance(given, torch.Tensor) else set[int]()
+    seed = plain(cotangent)
+    used = {seed.untyped_storage().data_ptr()} if isinstance(seed, torch.Tensor) else set[int]()
     for result in results:
         if result is not None:
-            storage = result.data.untyped_storage().data_ptr()
-            if storage in taken:
+            try:
+                storage = result.data.untyped_storage().data_ptr()
+            except NotImplementedError:  # under torch.vmap
+                continue
+            if storage in used:
                 result.data = result.data.clone()
-            taken.add(storage)
+            used.add(storage)

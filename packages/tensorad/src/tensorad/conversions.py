@@ -44,8 +44,9 @@ class Conversions(_LikeTorch):
         data: torch.Tensor
         node: Node | None
 
+        label: str | None
+
         def leaf(self) -> Node | None: ...
-        def new_leaf(self) -> Node: ...
 
     else:
         __getattr__ = missing_attribute
@@ -62,11 +63,14 @@ class Conversions(_LikeTorch):
     @property
     def name(self) -> str | None:
         """What pictures and messages call this value: given to `ts.tensor(..., name=...)`, or set."""
-        return self.node.name if self.node else None
+        return self.node.name if self.node else getattr(self, "label", None)
 
     @name.setter
     def name(self, name: str | None) -> None:
-        (self.node or self.new_leaf()).name = name
+        if node := self.node or self.leaf():
+            node.name = name
+        else:
+            self.label = name
 
     def __repr__(self) -> str:
         return "T" + repr(self.data)[1:]

@@ -6,14 +6,16 @@ from typing import Any
 import torch
 
 from tensorad.conversions import taken_out
+from tensorad.errors import ArgumentError
 from tensorad.op import OPS, register
 from tensorad.operands import keywords, plain
 from tensorad.tensor import Tensor
 
 
 def tensor(
-    data: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None, name: str | None = None
-) -> Tensor:
+    data: Any, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None, name: str | None = None,
+    **others: Any,
+) -> Tensor:  # fmt: skip
     """A Tensor of the values of `data`, which are copied: a change of `data` afterwards does not reach it.
 
     Args:
@@ -29,6 +31,11 @@ def tensor(
     >>> ts.tensor(6, dtype=ts.float64, name="x")
     Tensor(6., dtype=torch.float64)
     """
+    if others:
+        raise ArgumentError(
+            f"tensor() takes no {', '.join(others)}: any Tensor of a floating point dtype can be differentiated by, in "
+            "a context that is open while it is used (with tensorad.Grad() as g: ...)"
+        )
     if isinstance(data, list | tuple) and any(isinstance(value, Tensor) for value in _values(data)):
         made = OPS["stack"]([value if isinstance(value, Tensor) else tensor(value) for value in data])
         made = made.to(dtype=dtype or made.dtype, device=device or made.device)

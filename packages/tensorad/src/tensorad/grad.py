@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tensorad.arguments import Unconnected, arranged, given, seed_of, taken
+from tensorad.arguments import Unconnected, arranged, check, checked, result_for, seed_of
 from tensorad.backward import backward
 from tensorad.errors import ContextError
 from tensorad.node import Contexts, next_number, recording
@@ -31,6 +31,8 @@ class Entry:
     records = False  # whether it records; what it stands inside of does not
 
     def __enter__(self) -> Any:
+        if self in recording.get().entries:
+            raise ContextError("this context is open already: open another one inside it")
         recording.set(Contexts((*recording.get().entries, self)))
 
     def __exit__(self, *error: object) -> None:
@@ -65,10 +67,8 @@ class Grad(Entry):
         self.cuts: dict[Site, str] = {}  # the lines where something without a derivative was done, and what
 
     def __enter__(self) -> "Grad":
-        if self in recording.get().entries:
-            raise ContextError("this Grad is open already; to differentiate again, open another one inside it")
-        self.opened, self.closed, self.site = self.opened or next_number(), None, caller()
         super().__enter__()
+        self.opened, self.closed, self.site = self.opened or next_number(), None, caller()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -101,7 +101,7 @@ class Grad(Entry):
             ContextError, ArgumentError, ShapeError: for a context never entered, for something else than Tensors, for
                 a cotangent of another shape.
         """
-        wanted, structure, nodes = taken(self, target, sources, unconnected)
+        wanted, structure, nodes = checked(self, target, sources, unconnected)
         contexts = recording.get()
         seed = seed_of(target, cotangent, contexts)
         token = recording.set(Contexts(contexts.entries, caller() if contexts else None))
@@ -111,7 +111,7 @@ class Grad(Entry):
                 found = backward(self, target.node or target.leaf(), seed, nodes)
         finally:
             recording.reset(token)
-        results = [given(self, target, source, found.get(source.node), unconnected, contexts) for source in wanted]
+        results = [result_for(self, target, each, found.get(each.node), unconnected, contexts) for each in wanted]
         return arranged(results, structure, sources, cotangent)
 
     def why(self, target: Any, source: Any) -> str:
@@ -124,4 +124,5 @@ class Grad(Entry):
         >>> print(g.why(y, x).splitlines()[0])
         the target does not depend on the source in what g recorded. Possible reasons:
         """
+        check(target, [source], source)
         return why(self, target, source)

@@ -1,5 +1,6 @@
 """What Tensors do not have: methods that change in place, and functions without a rule. Each says what to type."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -59,8 +60,17 @@ def no_rule(function: Any) -> NoRuleError | InPlaceError:
     if "autograd" in (getattr(function, "__module__", None) or "") or name in _TORCHS_AUTOGRAD:
         return NoRuleError(f"{full} is torch's own autograd, which knows nothing of Tensors; {_ASK_A_CONTEXT}")
     short = full.removeprefix("torch.").removeprefix("Tensor.")
+    names = _arguments(function)
+    first = names[0]
     return NoRuleError(
-        f"{full} has no derivative rule. If you know it, add it in two lines, with the function's own argument names "
-        "in the place of `input`:\n    import tensorad as ts\n"
-        f'    ts.defrule("{short}(input)", input=lambda g, input: g * ...)'
+        f"{full} has no derivative rule. If you know it, add it in two lines, with a rule for each argument that has a "
+        "derivative:\n    import tensorad as ts\n"
+        f'    ts.defrule("{short}({", ".join(names)})", {first}=lambda g, {first}: g * ...)'
     )
+
+
+def _arguments(function: Any) -> list[str]:
+    """The names of the arguments of a torch function, as far as torch tells."""
+    known = torch.overrides.get_testing_overrides().get(function)
+    parameters = inspect.signature(known).parameters if known else {}
+    return [name for name in parameters if name not in ("self", "out")] or ["input"]

@@ -49,7 +49,6 @@ class Node:
     version: int  # `version(saved)` when it was made, to notice a change in place
     shape: Any  # of the output; of a tuple of outputs, the tuple of them
     dtype: Any
-    exact: bool  # every operand has the shape and dtype of the output: nothing to undo on the way back
     site: Any = None  # the user's line, a Site: turned into words only when somebody asks
     name: str | None = None
 

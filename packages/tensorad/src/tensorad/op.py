@@ -2,13 +2,13 @@
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from tensorad.call import Op
+from tensorad.call import scope as call_scope
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
 from tensorad.operands import keywords, plain, torchs_names
@@ -39,6 +39,12 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
     if call.__doc__ is None:
         call.__name__ = call.__qualname__ = name
         call.__doc__ = f"torch's `{name}`, of torch's own arguments, on Tensors."
+    replaced = OPS.get(name)
+    if replaced is not None:  # whatever the old call answered for, operators among it, the new one does
+        for table in TABLE, OPS:
+            table.update({key: call for key, value in table.items() if value is replaced})
+        for attribute in [key for key, value in vars(Tensor).items() if value is replaced]:
+            setattr(Tensor, attribute, call)
     for each in (name, *aliases):
         for function in find(each):
             TABLE[function] = call
@@ -89,15 +95,67 @@ def defrule(
     found = [function] if function else find(name)
     if not found:
         raise RuleError(f"torch has no function {name!r}; pass function= to say what computes it")
+    _check_row(signature, joint, outputs, rules)
     kind = JointOp if joint else OpWithOutputs if outputs else Op
     op = kind(signature, dict([joint]) if joint else rules, found[0])
-    if not op.operands or not signature.endswith(")"):
-        raise RuleError(f"{signature!r}: a row is 'name(arguments)' with at least one rule")
+    names = _names_in(signature, op.arguments)
     named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
-    if unknown := named - {*re.findall(r"\w+", op.arguments), "out", "residuals"}:
-        raise RuleError(f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument")
-    register(name, op.call, *aliases)
+    if unknown := named - {*names, "out", "residuals"}:
+        raise RuleError(
+            f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument, there is {', '.join(names)}"
+        )
+    if function:
+        _check_defaults(op, function)
+    # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
+    leading = names[: max(map(names.index, op.operands))]
+    register(name, _with_numpy_names(op.call) if "dim" in leading else op.call, *aliases)
     return op
+
+
+# Names that mean something else in a written call, or that callers may write for `dim` and `keepdim`.
+_RESERVED = {*call_scope, "op", "function", "contexts", "out", "residuals", "args", "kwargs", "axis", "keepdims"}
+
+
+def _check_row(signature: str, joint: tuple[str, Rule] | None, outputs: bool, rules: dict[str, Rule]) -> None:
+    name, bracket, _ = signature.partition("(")
+    if not (joint or rules) or not bracket or not signature.endswith(")"):
+        raise RuleError(f"{signature!r}: a row is 'name(arguments)' with at least one rule")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise RuleError(f"{signature!r}: {name!r} is no name")
+    if joint and (rules or outputs):
+        raise RuleError(f"{signature}: joint= stands for all rules, and for an op with one output")
+    for rule in [joint[1]] if joint else rules.values():
+        code = getattr(rule, "__code__", None)
+        if code is None or code.co_kwonlyargcount or not code.co_argcount:
+            raise RuleError(
+                f"{signature}: a rule is a Python function of g, and of what it needs by position: {rule!r}"
+            )
+
+
+def _names_in(signature: str, arguments: str) -> tuple[str, ...]:
+    try:
+        code = eval(f"lambda {arguments}: 0").__code__
+    except (SyntaxError, NameError) as error:
+        raise RuleError(f"{signature!r} is no signature: {error}") from error
+    if clash := _RESERVED & {*code.co_varnames}:
+        raise RuleError(f"{signature}: an argument cannot be called {', '.join(sorted(clash))}; choose another name")
+    return code.co_varnames
+
+
+def _check_defaults(op: Op, function: Callable[..., Any]) -> None:
+    """That `function` has the defaults of the signature: those it runs with, these are what the rules are given."""
+    declared = inspect.signature(eval(f"lambda {op.arguments}: 0")).parameters.values()
+    try:
+        actual = inspect.signature(function).parameters
+    except ValueError:  # of a builtin, which torch's are
+        return
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in actual.values()):
+        return
+    for each in declared:
+        if each.default is not each.empty and each.name not in op.operands:
+            found = actual.get(each.name)
+            if found is None or found.default != each.default:
+                raise RuleError(f"{op.signature}: its function has no parameter {each}, of that name and default")
 
 
 def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
+from tensorad.conversions import taken_out
 from tensorad.tensor import Tensor
 
 # Types of arguments that hold no tensor.
-INERT = {int, float, bool, complex, str, type(None), slice, type(...), torch.dtype, torch.device, torch.Size}
+INERT: set[type] = {int, float, bool, complex, str, type(None), slice, type(...), torch.dtype, torch.device, torch.Size}
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
 
 
@@ -27,12 +28,23 @@ def plain(value: Any) -> Any:
         return kind(map(plain, value))
     if isinstance(value, torch.Tensor):
         value = value.detach() if value.requires_grad else value
-        return value if value.untyped_storage().resizable() else value.clone()
+        try:
+            return value if value.untyped_storage().resizable() else value.clone()
+        except NotImplementedError:  # torch.vmap's tensors have no storage of their own
+            return value
     if isinstance(value, (tuple, list)):  # a named tuple, say: torch takes any
         return tuple(map(plain, value))
     if kind.__module__ == "numpy" and isinstance(value, sys.modules["numpy"].ndarray):
         return torch.tensor(value)
     return value
+
+
+def options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments that are no operands, as torch takes them. A Tensor among them is a constant, and `why` says so."""
+    for value in (*args, *kwargs.values()):
+        if type(value) is Tensor:
+            taken_out(value, "an argument without a rule")
+    return plain(args), keywords(kwargs) if kwargs else kwargs
 
 
 def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -29,14 +29,14 @@ _OTHERS = {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not
 }
 
 
-def _reflected(call: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda self, other: call(other, self)
+def _reflected(name: str) -> Callable[..., Any]:
+    return lambda self, other: OPS[name](other, self)
 
 
-def _in_place(call: Callable[..., Any]) -> Callable[..., Any]:
+def _in_place(name: str) -> Callable[..., Any]:
     def replace(self: Tensor, other: Any) -> Tensor:
         """The name keeps its Tensor, as in torch, and the Tensor gets a new value: what used the old one keeps that."""
-        value = call(self, other)
+        value = OPS[name](self, other)
         if value.shape != self.shape or value.dtype != self.dtype:
             raise ShapeError(
                 f"an augmented assignment keeps shape and dtype, but would turn {tuple(self.shape)} {self.dtype} into "
@@ -66,10 +66,10 @@ def attach() -> None:
     """Give Tensor its operators, in all their forms, and torch's own Tensors the answer for ours on the other side."""
     for dunder, name in _BINARY.items():
         call = OPS[name]
-        reflected = _reflected(call)
+        reflected = _reflected(name)
         setattr(Tensor, f"__{dunder}__", call)
         setattr(Tensor, f"__r{dunder}__", reflected)
-        setattr(Tensor, f"__i{dunder}__", _in_place(call))
+        setattr(Tensor, f"__i{dunder}__", _in_place(name))
         TABLE[getattr(torch.Tensor, f"__{dunder}__")] = call
         if hasattr(torch.Tensor, f"__r{dunder}__"):
             TABLE[getattr(torch.Tensor, f"__r{dunder}__")] = reflected

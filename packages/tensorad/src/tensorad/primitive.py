@@ -28,6 +28,7 @@ class Primitive:
         Both are given torch tensors. Where the gradient is itself recorded, they are given Tensors instead, and `fwd`
         runs again on them, so that residuals depend on the arguments and the next order is right too. So both must be
         written in torch functions that have rules, compute the same each time, and take all Tensors as arguments.
+        torch's own autograd is off while they run (`torch.func.vjp` works).
         """
         name = getattr(self, "__name__", "primitive")
 

@@ -13,8 +13,18 @@ import torch
 
 from tensorad.call import Op
 from tensorad.node import Node
+from tensorad.operands import INERT
 from tensorad.site import miscounted
 from tensorad.tensor import Tensor
+
+
+class Shapes(tuple[torch.Size, ...]):
+    """The shapes of all outputs: one object, handed on from the whole to its parts, and compared as such."""
+
+    __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__
+
+
+INERT.add(Shapes)
 
 
 class Outputs:
@@ -22,9 +32,9 @@ class Outputs:
 
     dtype = torch.get_default_dtype()  # of no meaning: each part has its own, and an integer one is recorded no further
 
-    def __init__(self, values: Any) -> None:
+    def __init__(self, values: Any, shape: Shapes | None = None) -> None:
         self.values = values
-        self.shape = tuple(value.shape for value in values)
+        self.shape = shape or Shapes(value.shape for value in values)
 
 
 class Parts:
@@ -32,7 +42,7 @@ class Parts:
 
     dtype = Outputs.dtype
 
-    def __init__(self, shape: tuple[torch.Size, ...], by_place: dict[int, Any]) -> None:
+    def __init__(self, shape: Shapes, by_place: dict[int, Any]) -> None:
         self.shape, self.by_place = shape, by_place
 
     def __add__(self, other: "Parts") -> "Parts":
@@ -67,20 +77,24 @@ class OpWithOutputs(Op):
         return [lambda g, saved, pull=pull: pull(g.filled(), saved) for pull in super().pulls]
 
     def _saved(self, name: str) -> str:
-        return super()._saved(name).replace("out", "out.values") if name == "out" else super()._saved(name)
+        expression = super()._saved(name)
+        return expression.replace("out", "out.values", 1) if name == "out" else expression
 
     def lift(self, node: Node) -> list[Any]:
         """What the rules are given when they are recorded: `out` is each output, as a Tensor that knows its origin."""
-        pairs = zip(self.saves, super().lift(node), strict=True)
-        whole: Any = Outputs
-        return [parts(Tensor(whole(value.data), node)) if name == "out" else value for name, value in pairs]
+        lifted: list[Any] = super().lift(node)
+        for place, name in enumerate(self.saves):
+            if name == "out" and node.saved[place] is not None:
+                lifted[place].data = Outputs(node.saved[place], node.shape)
+                lifted[place] = parts(lifted[place])
+        return lifted
 
 
 def parts(whole: Tensor) -> Any:
     """The outputs that the Outputs in `whole` holds, each a Tensor."""
     values: Any = whole.data.values
     made = [_part(whole, place) for place in range(len(values))]
-    for each in made:
+    for each in made:  # made again for a rule, later than the whole, they belong to the contexts that recorded it
         if each.node and whole.node:
             each.node.contexts = whole.node.contexts
     return type(values)(made)

@@ -15,6 +15,7 @@ from tensorad.errors import RuleError
 from tensorad.node import Node
 
 Site = tuple[CodeType, int]
+WRITTEN = "<written by tensorad>"  # the file name, so to speak, of the calls that call.py writes
 
 
 def _files(package: str) -> Iterator[str]:
@@ -29,7 +30,7 @@ _PARTS_OF_TORCH = (
     torch.nn.functional,
     optree.ops,
 )
-INSIDE = {*_files(__file__), *(module.__file__ or "" for module in _PARTS_OF_TORCH)}
+INSIDE = {WRITTEN, *_files(__file__), *(module.__file__ or "" for module in _PARTS_OF_TORCH)}
 
 
 def user_site(frame: FrameType) -> Site:

@@ -23,10 +23,11 @@ class Tensor(Conversions):
 
     Make one with `tensorad.tensor(...)`; ops on Tensors return Tensors. A Tensor is a value: nothing but `t[i] = v`,
     `t += v` and their like, which replace it by a new value, ever changes it. Equality is elementwise, hashing by
-    identity. `born` counts the values that were made under no context, so that errors can say when.
+    identity. `born` counts the values that were made under no context, so that errors can say when; `label` is the name
+    of one that can have no node, an integer.
     """
 
-    __slots__ = ("__weakref__", "born", "data", "node")
+    __slots__ = ("__weakref__", "born", "data", "label", "node")
 
     def __init__(self, data: torch.Tensor, node: Node | None = None) -> None:
         self.data, self.node = data, node
@@ -41,12 +42,9 @@ class Tensor(Conversions):
         return call(*args, **without_out(kwargs)) if kwargs else call(*args)
 
     def leaf(self) -> Node | None:
-        """The node of a value that nothing recorded, made once it takes part in a recording; None for integers."""
-        return self.new_leaf() if differentiable(self.data.dtype) else None
-
-    def new_leaf(self) -> Node:
-        """The node of a value that nothing recorded, of whatever dtype."""
+        """The node of a value that nothing recorded, once it takes part in a recording; None for integers."""
         with _leaf_lock:  # two threads may meet the same weight: it must not become two leaves
-            data = self.data
-            self.node = self.node or Node(self.born, None, frozenset(), (), (), 0, data.shape, data.dtype, True)
+            shape, dtype = self.data.shape, self.data.dtype
+            if self.node is None and differentiable(dtype):
+                self.node = Node(self.born, None, frozenset(), (), (), 0, shape, dtype)
             return self.node

@@ -31,12 +31,14 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     reasons = cuts(context)
     if born(source) > born(target):
         reasons.append(f"  the source was {_REPLACED}")
+    lines = [
+        f"the target does not depend on the source in what {name} recorded." + " Possible reasons:" * bool(reasons)
+    ]
+    lines += [*reasons, "Nothing that it was computed from uses the source. All that it depends on:"]
     for node in ends(context, target.node):
-        made = "made before it opened" if node.number < (context.opened or 0) else "made by nothing that was recorded"
-        reasons.append(f"  a path from the target ends at {describe(node)}, shape {tuple(node.shape)}, {made}")
-    return f"the target does not depend on the source in what {name} recorded." + (
-        " Possible reasons:\n" + "\n".join(reasons) if reasons else ""
-    )
+        made = f"made before {name} opened" if node.number < (context.opened or 0) else "made by nothing recorded"
+        lines.append(f"  {describe(node)}, shape {tuple(node.shape)}, {made}")
+    return "\n".join(lines)
 
 
 def cuts(context: "Grad") -> list[str]:
@@ -90,9 +92,11 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
 
 def when(context: "Grad", number: int) -> str:
     """When the value with this number was made, seen from `context`."""
+    name = name_in_with(context.site)
     if number < (context.opened or 0):
-        return "was made before it opened"
-    return "was made after it closed" if context.closed is not None and number > context.closed else "it did not record"
+        return f"was made before {name} opened"
+    after = context.closed is not None and number > context.closed
+    return f"was made after {name} closed" if after else f"{name} did not record"
 
 
 def born(tensor: "Tensor") -> int:

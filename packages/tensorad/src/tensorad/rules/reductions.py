@@ -169,7 +169,11 @@ def ranked(input: Any, q: Any, dim: int | None, keepdim: bool, interpolation: st
         values = values.lerp(rows.gather(-1, plain(ranks).ceil().long()), weight)
     values = values.movedim(-1, 0)
     if keepdim:
-        values = values.reshape(-1, *[1] * input.ndim) if dim is None else values.unsqueeze(dim if dim < 0 else dim + 1)
+        values = (
+            values.reshape(-1, *[1] * input.ndim)
+            if dim is None or not input.ndim
+            else values.unsqueeze(dim if dim < 0 else dim + 1)
+        )
     return values if q.ndim else values.squeeze(0)
 
 
