@@ -6,6 +6,7 @@ What leaves the graph (numbers, arrays, copies) is a constant to whatever is com
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false, reportAssignmentType=false
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,10 +56,10 @@ class Conversions(_LikeTorch):
         if Conversions not in cls.__bases__:
             raise TypeError("a Tensor cannot be subclassed: wrap it, or write functions of it")
 
-    shape = property(lambda self: self.data.shape, doc="The sizes, as a torch.Size.")
-    dtype = property(lambda self: self.data.dtype, doc="The torch dtype.")
-    device = property(lambda self: self.data.device, doc="The torch device.")
-    ndim = property(lambda self: self.data.ndim, doc="The number of dimensions.")
+    shape = property(attrgetter("data.shape"), doc="The sizes, as a torch.Size.")
+    dtype = property(attrgetter("data.dtype"), doc="The torch dtype.")
+    device = property(attrgetter("data.device"), doc="The torch device.")
+    ndim = property(attrgetter("data.ndim"), doc="The number of dimensions.")
 
     @property
     def name(self) -> str | None:
