@@ -98,13 +98,13 @@ def defrule(
     _check_row(signature, joint, outputs, rules)
     kind = JointOp if joint else OpWithOutputs if outputs else Op
     op = kind(signature, dict([joint]) if joint else rules, found[0])
-    names = _names_in(signature, op.arguments)
+    names = _names_in(op.arguments)
     named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
     if unknown := named - {*names, "out", "residuals"}:
         raise RuleError(
             f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument, there is {', '.join(names)}"
         )
-    if function:
+    if function and "=" in op.arguments:
         _check_defaults(op, function)
     # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
     leading = names[: max(map(names.index, op.operands))]
@@ -132,13 +132,14 @@ def _check_row(signature: str, joint: tuple[str, Rule] | None, outputs: bool, ru
             )
 
 
-def _names_in(signature: str, arguments: str) -> tuple[str, ...]:
+@functools.cache  # many rows are of (input) or (input, other), and this runs at import
+def _names_in(arguments: str) -> tuple[str, ...]:
     try:
         code = eval(f"lambda {arguments}: 0").__code__
     except (SyntaxError, NameError) as error:
-        raise RuleError(f"{signature!r} is no signature: {error}") from error
+        raise RuleError(f"({arguments}) is no signature: {error}") from error
     if clash := _RESERVED & {*code.co_varnames}:
-        raise RuleError(f"{signature}: an argument cannot be called {', '.join(sorted(clash))}; choose another name")
+        raise RuleError(f"({arguments}): an argument cannot be called {', '.join(sorted(clash))}; choose another name")
     return code.co_varnames
 
 
