@@ -32,7 +32,8 @@ def backward(owner: object, target: Node, seed: Any, sources: set[Node]) -> dict
         op, saved = node.op, node.op.lift(node) if recorded else node.saved
         for parent, pull in zip(node.parents, op.separate(g, saved, node) if op.joint else op.pulls):  # noqa: B905
             if parent in wanted and (pulled := pull(g, saved)) is not None:
-                pulled = fit(pulled, parent, node)
+                if not op.trusted or parent.shape != node.shape or parent.dtype is not node.dtype:
+                    pulled = fit(pulled, parent, node)
                 if parent not in cotangents:
                     cotangents[parent] = pulled
                 elif parent in sums:

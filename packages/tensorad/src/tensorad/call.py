@@ -51,7 +51,7 @@ class Op:
     `residuals` has a function that returns (output, residuals).
     """
 
-    joint = False  # whether there is one rule for all operands: see several.py
+    joint = trusted = False  # one rule for all operands (see several.py); rules known to fit operands like the output
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         self.name, _, self.arguments = signature.removesuffix(")").partition("(")

@@ -26,6 +26,8 @@ class Contexts(frozenset[Any]):
     While a gradient is recorded, `site` is the line that asked for it, and all that is recorded then belongs there.
     """
 
+    __slots__ = ("entries", "site")
+
     def __new__(cls, entries: tuple[Any, ...], site: Any = None) -> "Contexts":
         return super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
 

@@ -72,7 +72,7 @@ defrule("put(input, index, source, accumulate=False)",
 # Where a mask says.
 defrule("masked_fill(input, mask, value)", input=lambda g, mask: g.masked_fill(mask, 0),
         value=lambda g, mask: g.where(mask, 0))
-defrule("masked_select(input, mask)", input=lambda g, input_shape, mask: put_masked(g, mask, input_shape))
+defrule("masked_select(input, mask)", input=lambda g, input_shape, mask: put_masked(g, mask, input_shape).sum_to_size(input_shape))
 put_masked = defrule("put_masked(input, mask, shape)", input=lambda g, mask: g.masked_select(mask),
                      function=lambda g, mask, shape: added_where(g, mask, shape))
 defrule("masked_scatter(input, mask, source)", input=lambda g, mask: g.masked_fill(mask, 0),
