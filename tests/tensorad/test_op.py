@@ -9,7 +9,7 @@ from oracle import agree, rand
 
 import tensorad as ts
 from tensorad.call import Op
-from tensorad.op import OPS, register
+from tensorad.op import OPS, check_row, register
 
 
 def test_a_row_of_ones_own() -> None:
@@ -205,3 +205,13 @@ def test_a_row_for_a_known_op_replaces_it_everywhere() -> None:
 def test_defaults_that_the_function_does_not_have(function: Any) -> None:
     with pytest.raises(ts.RuleError, match=r"no parameter scale=2\.0"):
         ts.defrule("tested_scale(input, scale=2.0)", function=function, input=lambda g, scale: g * scale)
+
+
+def test_the_rows_of_our_own_tables() -> None:
+    """What `defrule` checks for others' rows, at import, is checked here for ours."""
+    written = {call for call in OPS.values() if "op" in getattr(call, "__globals__", {})}
+    ops = {call.__globals__["op"] for call in written if isinstance(call.__globals__["op"], Op)}
+    trusted = [op for op in ops if op.trusted]
+    assert len(trusted) > 150
+    for op in trusted:
+        check_row(op)

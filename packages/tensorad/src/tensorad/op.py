@@ -98,20 +98,30 @@ def defrule(
     _check_row(signature, joint, outputs, rules)
     kind = JointOp if joint else OpWithOutputs if outputs else Op
     op = kind(signature, dict([joint]) if joint else rules, found[0])
-    # The rules of our own tables are tested: where operand and output are alike, so is what they return.
+    # The rows of our own tables are tested, so they are not checked at each import, nor is what their rules return
+    # where operand and output are alike.
     op.trusted = all((rule.__module__ or "").startswith("tensorad.rules.") for rule in op.rules.values())
-    names = _names_in(op.arguments)
+    if not op.trusted:
+        check_row(op)
+    # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
+    leading = op.arguments[: max(op.arguments.index(operand) for operand in op.operands)]
+    register(name, _with_numpy_names(op.call) if "dim," in leading else op.call, *aliases)
+    return op
+
+
+def check_row(op: Op) -> None:
+    """That the arguments in a row's signature are what its rules name, and what its function takes."""
+    try:
+        names = eval(f"lambda {op.arguments}: 0").__code__.co_varnames
+    except (SyntaxError, NameError) as error:
+        raise RuleError(f"{op.signature!r} is no signature: {error}") from error
+    if clash := _RESERVED & {*names}:
+        raise RuleError(f"{op.signature}: an argument cannot be called {', '.join(sorted(clash))}; choose another name")
     named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
     if unknown := named - {*names, "out", "residuals"}:
-        raise RuleError(
-            f"a rule of {signature} names {', '.join(sorted(unknown))}: no such argument, there is {', '.join(names)}"
-        )
-    if function and "=" in op.arguments:
-        _check_defaults(op, function)
-    # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
-    leading = names[: max(map(names.index, op.operands))]
-    register(name, _with_numpy_names(op.call) if "dim" in leading else op.call, *aliases)
-    return op
+        unknown_names, known = ", ".join(sorted(unknown)), ", ".join(names)
+        raise RuleError(f"a rule of {op.signature} names {unknown_names}: no such argument, there is {known}")
+    _check_defaults(op)
 
 
 # Names that mean something else in a written call, or that callers may write for `dim` and `keepdim`.
@@ -134,23 +144,12 @@ def _check_row(signature: str, joint: tuple[str, Rule] | None, outputs: bool, ru
             )
 
 
-@functools.cache  # many rows are of (input) or (input, other), and this runs at import
-def _names_in(arguments: str) -> tuple[str, ...]:
-    try:
-        code = eval(f"lambda {arguments}: 0").__code__
-    except (SyntaxError, NameError) as error:
-        raise RuleError(f"({arguments}) is no signature: {error}") from error
-    if clash := _RESERVED & {*code.co_varnames}:
-        raise RuleError(f"({arguments}): an argument cannot be called {', '.join(sorted(clash))}; choose another name")
-    return code.co_varnames
-
-
-def _check_defaults(op: Op, function: Callable[..., Any]) -> None:
-    """That `function` has the defaults of the signature: those it runs with, these are what the rules are given."""
+def _check_defaults(op: Op) -> None:
+    """That the function has the defaults of the signature: those it runs with, these are what the rules are given."""
     declared = inspect.signature(eval(f"lambda {op.arguments}: 0")).parameters.values()
     try:
-        actual = inspect.signature(function).parameters
-    except ValueError:  # of a builtin, which torch's are
+        actual = inspect.signature(op.function).parameters
+    except ValueError:  # torch's own, builtins mostly, have none
         return
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in actual.values()):
         return
