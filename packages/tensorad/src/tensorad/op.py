@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,12 +39,6 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
     if call.__doc__ is None:
         call.__name__ = call.__qualname__ = name
         call.__doc__ = f"torch's `{name}`, of torch's own arguments, on Tensors."
-    replaced = OPS.get(name)
-    if replaced is not None:  # whatever the old call answered for, operators among it, the new one does
-        for table in TABLE, OPS:
-            table.update({key: call for key, value in table.items() if value is replaced})
-        for attribute in [key for key, value in vars(Tensor).items() if value is replaced]:
-            setattr(Tensor, attribute, call)
     for each in (name, *aliases):
         for function in find(each):
             TABLE[function] = call
@@ -52,6 +46,14 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
         OPS.setdefault(each.rpartition(".")[2], call)  # nn.functional.linear is tensorad.linear
         if hasattr(torch.Tensor, each):
             setattr(Tensor, each, call)
+
+
+def take_over(old: Callable[..., Any], new: Callable[..., Any]) -> None:
+    """Let `new` answer wherever `old` did, under its other names and as an operator."""
+    for table in TABLE, OPS:
+        table.update({key: new for key, value in table.items() if value is old})
+    for attribute in [key for key, value in vars(Tensor).items() if value is old]:
+        setattr(Tensor, attribute, new)
 
 
 def defrule(
@@ -95,7 +97,7 @@ def defrule(
     found = [function] if function else find(name)
     if not found:
         raise RuleError(f"torch has no function {name!r}; pass function= to say what computes it")
-    _check_row(signature, joint, outputs, rules)
+    _check_form(signature, joint, outputs, rules)
     kind = JointOp if joint else OpWithOutputs if outputs else Op
     op = kind(signature, dict([joint]) if joint else rules, found[0])
     # The rows of our own tables are tested, so they are not checked at each import, nor is what their rules return
@@ -104,31 +106,35 @@ def defrule(
     if not op.trusted:
         check_row(op)
     # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
-    leading = op.arguments[: max(op.arguments.index(operand) for operand in op.operands)]
-    register(name, _with_numpy_names(op.call) if "dim," in leading else op.call, *aliases)
+    names = [each.partition("=")[0] for each in op.arguments.split(", ")]
+    leading = names[: max(map(names.index, op.operands))]
+    call = _with_numpy_names(op.call) if "dim" in leading else op.call
+    if not op.trusted and name in OPS:
+        take_over(OPS[name], call)
+    register(name, call, *aliases)
     return op
 
 
 def check_row(op: Op) -> None:
     """That the arguments in a row's signature are what its rules name, and what its function takes."""
     try:
-        names = eval(f"lambda {op.arguments}: 0").__code__.co_varnames
+        declared = inspect.signature(eval(f"lambda {op.arguments}: 0")).parameters
     except (SyntaxError, NameError) as error:
         raise RuleError(f"{op.signature!r} is no signature: {error}") from error
-    if clash := _RESERVED & {*names}:
+    if clash := _RESERVED & {*declared}:
         raise RuleError(f"{op.signature}: an argument cannot be called {', '.join(sorted(clash))}; choose another name")
     named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
-    if unknown := named - {*names, "out", "residuals"}:
-        unknown_names, known = ", ".join(sorted(unknown)), ", ".join(names)
+    if unknown := named - {*declared, "out", "residuals"}:
+        unknown_names, known = ", ".join(sorted(unknown)), ", ".join(declared)
         raise RuleError(f"a rule of {op.signature} names {unknown_names}: no such argument, there is {known}")
-    _check_defaults(op)
+    _check_defaults(op, declared)
 
 
 # Names that mean something else in a written call, or that callers may write for `dim` and `keepdim`.
 _RESERVED = {*call_scope, "op", "function", "contexts", "out", "residuals", "args", "kwargs", "axis", "keepdims"}
 
 
-def _check_row(signature: str, joint: tuple[str, Rule] | None, outputs: bool, rules: dict[str, Rule]) -> None:
+def _check_form(signature: str, joint: tuple[str, Rule] | None, outputs: bool, rules: dict[str, Rule]) -> None:
     name, bracket, _ = signature.partition("(")
     if not (joint or rules) or not bracket or not signature.endswith(")"):
         raise RuleError(f"{signature!r}: a row is 'name(arguments)' with at least one rule")
@@ -144,16 +150,15 @@ def _check_row(signature: str, joint: tuple[str, Rule] | None, outputs: bool, ru
             )
 
 
-def _check_defaults(op: Op) -> None:
+def _check_defaults(op: Op, declared: Mapping[str, inspect.Parameter]) -> None:
     """That the function has the defaults of the signature: those it runs with, these are what the rules are given."""
-    declared = inspect.signature(eval(f"lambda {op.arguments}: 0")).parameters.values()
     try:
         actual = inspect.signature(op.function).parameters
     except ValueError:  # torch's own, builtins mostly, have none
         return
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in actual.values()):
         return
-    for each in declared:
+    for each in declared.values():
         if each.default is not each.empty and each.name not in op.operands:
             found = actual.get(each.name)
             if found is None or found.default != each.default:
