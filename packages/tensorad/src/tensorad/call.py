@@ -59,8 +59,8 @@ class Op:
         self.operands = [name for key in rules for name in key.split()]
         self.needs = [rule.__code__.co_varnames[1 : rule.__code__.co_argcount] for rule in rules.values()]
         self.saves = list(dict.fromkeys(name for names in self.needs for name in names))
-        known = [*self.operands, "out"]
-        self.places = [known.index(name) if name in known else -1 for name in self.saves]  # into (*parents, node, None)
+        known = dict(zip(self.operands, range(len(self.operands))), out=-2)  # noqa: B905
+        self.places = [known.get(name, -1) for name in self.saves]  # into (*parents, node, None)
         # The call is written when it is first used: most programs use few of the hundreds of ops.
         names = scope | {"op": self, "function": function, "write": _write, "__builtins__": __builtins__}
         self.written: Any = FunctionType(_unwritten.__code__, names, self.name)
@@ -128,8 +128,8 @@ def _unwritten(*args: Any, **kwargs: Any) -> Any:
 
 def _write(op: Op) -> Callable[..., Any]:
     """Write the call of `op`, which until now was `_unwritten`, into the function that everybody already holds."""
-    scope = dict(op.written.__globals__)
-    exec(compile(op.source, WRITTEN, "exec"), scope)
-    op.written.__defaults__ = scope["call"].__defaults__  # before the code: another thread may be calling
-    op.written.__code__ = scope["call"].__code__
+    names = dict(op.written.__globals__)
+    exec(compile(op.source, WRITTEN, "exec"), names)
+    op.written.__defaults__ = names["call"].__defaults__  # before the code: another thread may be calling
+    op.written.__code__ = names["call"].__code__
     return op.written

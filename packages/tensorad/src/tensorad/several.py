@@ -125,15 +125,10 @@ class JointOp(Op):
         return "tuple([(each.node or each.leaf()) if type(each) is Tensor else None for each in tensors])"
 
     def lift(self, node: Node) -> list[Any]:
-        """What the rule is given when it is recorded, `tensors` with each its own origin."""
-        if self.operands != ["tensors"]:
-            return super().lift(node)
-        owners: dict[str, Any] = {"tensors": node.parents, "out": node}
-        return [restored(value, owners.get(name)) for name, value in zip(self.saves, node.saved, strict=True)]
-
-
-def restored(value: Any, owner: Any) -> Any:
-    """The Tensor that `value` was the data of: `owner` is its node, or the nodes of a list of values."""
-    if type(owner) is tuple:
-        return tuple(map(restored, value, owner))
-    return value if value is None or owner is None else Tensor(value, owner)
+        """What the rule is given when it is recorded, each of `tensors` with its own origin."""
+        lifted = super().lift(node)
+        if "tensors" in self.saves:
+            place = self.saves.index("tensors")
+            pairs = zip(node.saved[place], node.parents, strict=True)
+            lifted[place] = tuple(Tensor(value, parent) if parent else value for value, parent in pairs)
+        return lifted

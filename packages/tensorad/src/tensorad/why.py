@@ -34,7 +34,7 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     lines = [
         f"the target does not depend on the source in what {name} recorded." + " Possible reasons:" * bool(reasons)
     ]
-    lines += [*reasons, "Nothing that it was computed from uses the source. All that it depends on:"]
+    lines += [*reasons, "Nothing that it was computed from uses the source. Its paths end at:"]
     for node in ends(context, target.node):
         made = f"made before {name} opened" if node.number < (context.opened or 0) else "made by nothing recorded"
         lines.append(f"  {describe(node)}, shape {tuple(node.shape)}, {made}")
