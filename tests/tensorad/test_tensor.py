@@ -213,7 +213,7 @@ def test_a_function_without_a_rule() -> None:
     ):
         torch.igamma(ts.tensor(1.0), ts.tensor(2.0))
     with pytest.raises(NotImplementedError, match="igamma"):
-        ts.tensor(1.0).igamma(2.0)
+        ts.tensor(1.0).igamma(ts.tensor(2.0))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ts.tensor(1.0).nothing
     assert not hasattr(ts.tensor(1.0), "nothing")

@@ -51,7 +51,8 @@ class Op:
     `residuals` has a function that returns (output, residuals).
     """
 
-    joint = trusted = False  # one rule for all operands (see several.py); rules known to fit operands like the output
+    # One rule for all operands (see several.py); rules known to fit operands like the output; linear in its operands.
+    joint = trusted = linear = False
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         self.name, _, self.arguments = signature.removesuffix(")").partition("(")

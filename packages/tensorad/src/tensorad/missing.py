@@ -26,10 +26,12 @@ def missing_attribute(tensor: Any, name: str) -> Any:
     if name.startswith("__") or not hasattr(torch.Tensor, name):
         raise AttributeError(f"a Tensor has no attribute {name!r}, and neither has torch.Tensor")
 
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise in_place(name) if name.endswith("_") else no_rule(getattr(torch.Tensor, name))
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if name.endswith("_"):
+            raise in_place(name)
+        return type(tensor).__torch_function__(getattr(torch.Tensor, name), (), (tensor, *args), kwargs)
 
-    return refuse
+    return method
 
 
 def without_out(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -48,23 +50,28 @@ def in_place(name: str) -> InPlaceError:
     )
 
 
-def no_rule(function: Any) -> NoRuleError | InPlaceError:
-    """The error for a torch function that the table does not know, with the lines that would add it."""
+def refuse_change(function: Any) -> None:
+    """Raise the error for a torch function that is no op: one that writes into a tensor, or torch's own autograd."""
     name = getattr(function, "__name__", str(function))
     if (name.endswith("_") and not name.startswith("__")) or name == "__setitem__":
-        return InPlaceError(
+        raise InPlaceError(
             f"torch's {name} would write a Tensor into a torch.Tensor, which keeps no graph: make the receiver a "
             "Tensor first, t = tensorad.tensor(...), then t[i] = v"
         )
-    full = torch.overrides.resolve_name(function) or f"torch.{name}"
     if "autograd" in (getattr(function, "__module__", None) or "") or name in _TORCHS_AUTOGRAD:
-        return NoRuleError(f"{full} is torch's own autograd, which knows nothing of Tensors; {_ASK_A_CONTEXT}")
+        full = torch.overrides.resolve_name(function) or f"torch.{name}"
+        raise NoRuleError(f"{full} is torch's own autograd, which knows nothing of Tensors; {_ASK_A_CONTEXT}")
+
+
+def no_rule(function: Any, piece: str) -> NoRuleError:
+    """The error for a torch function without a rule, with the lines that would add it; `piece` says what it needs."""
+    full = torch.overrides.resolve_name(function) or f"torch.{getattr(function, '__name__', function)}"
     short = full.removeprefix("torch.").removeprefix("Tensor.")
     names = _arguments(function)
     first = names[0]
     return NoRuleError(
-        f"{full} has no derivative rule. If you know it, add it in two lines, with a rule for each argument that has a "
-        "derivative:\n    import tensorad as ts\n"
+        f"{full} has no derivative rule ({piece}). If you know it, add it in two lines, with a rule for each argument "
+        "that has a derivative:\n    import tensorad as ts\n"
         f'    ts.defrule("{short}({", ".join(names)})", {first}=lambda g, {first}: g * ...)'
     )
 

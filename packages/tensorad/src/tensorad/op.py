@@ -12,8 +12,9 @@ from tensorad.call import scope as call_scope
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
 from tensorad.operands import keywords, plain, torchs_names
+from tensorad.pieces import TABLE
 from tensorad.several import JointOp, OpWithOutputs
-from tensorad.tensor import TABLE, Tensor
+from tensorad.tensor import Tensor
 
 Rule = Callable[..., Any]
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
@@ -43,7 +44,8 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
         for function in find(each):
             TABLE[function] = call
         OPS[each] = call
-        OPS.setdefault(each.rpartition(".")[2], call)  # nn.functional.linear is tensorad.linear
+        if not each.startswith("ops."):
+            OPS.setdefault(each.rpartition(".")[2], call)  # nn.functional.linear is tensorad.linear
         if hasattr(torch.Tensor, each):
             setattr(Tensor, each, call)
 
@@ -62,6 +64,7 @@ def defrule(
     function: Callable[..., Any] | None = None,
     outputs: bool = False,
     joint: tuple[str, Rule] | None = None,
+    linear: bool = False,
     **rules: Rule,
 ) -> Op:
     """Add an op to the table: its signature in torch's own names, and a rule per operand that has a derivative.
@@ -79,10 +82,12 @@ def defrule(
         outputs: the function returns several tensors; `g` is then a tuple with one cotangent for each.
         joint: instead of one rule per operand, the operands' names in one string and a rule that returns one cotangent
             for each of them. The name `tensors` stands for an operand that is a list.
+        linear: the op is linear in its operands, taken together; `linear(...)` is `defrule(..., linear=True)`.
         rules: one rule per operand.
 
     Raises:
-        RuleError: if a rule names something that the op does not have, or no function has that name.
+        RuleError: if a rule names something that the op does not have, or no function has that name; if the rule of a
+            linear op needs the value of an operand.
 
     Example:
         >>> import torch, tensorad as ts
@@ -100,6 +105,7 @@ def defrule(
     _check_form(signature, joint, outputs, rules)
     kind = JointOp if joint else OpWithOutputs if outputs else Op
     op = kind(signature, dict([joint]) if joint else rules, found[0])
+    op.linear = linear
     # The rows of our own tables are tested, so they are not checked at each import, nor is what their rules return
     # where operand and output are alike.
     op.trusted = all((rule.__module__ or "").startswith("tensorad.rules.") for rule in op.rules.values())
@@ -115,6 +121,9 @@ def defrule(
     return op
 
 
+linear = functools.partial(defrule, linear=True)
+
+
 def check_row(op: Op) -> None:
     """That the arguments in a row's signature are what its rules name, and what its function takes."""
     try:
@@ -127,6 +136,8 @@ def check_row(op: Op) -> None:
     if unknown := named - {*declared, "out", "residuals"}:
         unknown_names, known = ", ".join(sorted(unknown)), ", ".join(declared)
         raise RuleError(f"a rule of {op.signature} names {unknown_names}: no such argument, there is {known}")
+    if op.linear and (values := {*op.operands, "out"} & {*op.saves}):
+        raise RuleError(f"{op.signature} is said to be linear, but its rule needs {', '.join(sorted(values))}")
     _check_defaults(op, declared)
 
 

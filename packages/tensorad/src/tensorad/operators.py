@@ -7,7 +7,8 @@ import torch
 
 from tensorad.errors import ShapeError
 from tensorad.op import OPS
-from tensorad.tensor import TABLE, Tensor
+from tensorad.pieces import TABLE
+from tensorad.tensor import Tensor
 
 _BINARY = {
     "add": "__add__",

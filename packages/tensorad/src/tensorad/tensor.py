@@ -5,16 +5,15 @@ methods and tensorad's functions are one op, looked up in one table. Operators a
 """
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from tensorad.conversions import Conversions
-from tensorad.missing import no_rule, without_out
+from tensorad.missing import without_out
 from tensorad.node import Node, differentiable, next_number
+from tensorad.pieces import TABLE, through_pieces
 
-TABLE: dict[Any, Callable[..., Any]] = {}  # every torch function with a rule -> what answers for it on Tensors
 _leaf_lock = threading.Lock()
 
 
@@ -38,7 +37,7 @@ class Tensor(Conversions):
     def __torch_function__(cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         call = TABLE.get(function)
         if call is None:
-            raise no_rule(function)
+            return through_pieces(function, args, without_out(kwargs or {}))
         return call(*args, **without_out(kwargs)) if kwargs else call(*args)
 
     def leaf(self) -> Node | None:

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from tensorad.op import OPS, composed, defrule, fused
-from tensorad.tensor import TABLE, Tensor
+from tensorad.pieces import TABLE
+from tensorad.tensor import Tensor
 
 SQRT_PI = math.sqrt(math.pi)
 LN2 = math.log(2)
