@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tensorad import creation, operators, random, rules, tree
+from tensorad import creation, operators, pieces, random, rules, tree
 from tensorad.creation import tensor
 from tensorad.errors import (
     ArgumentError,
@@ -24,6 +24,7 @@ from tensorad.errors import (
     UnconnectedWarning,
 )
 from tensorad.grad import Grad
+from tensorad.modules import functional_call
 from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
 from tensorad.primitive import primitive
@@ -31,6 +32,7 @@ from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 
 creation.attach()
+pieces.attach()
 operators.attach()
 
 __version__ = "0.1.0"
@@ -52,6 +54,7 @@ __all__ = [
     "UnconnectedError",
     "UnconnectedWarning",
     "defrule",
+    "functional_call",
     "primitive",
     "random",
     "rules",

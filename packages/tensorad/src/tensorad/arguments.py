@@ -17,7 +17,7 @@ from tensorad.errors import (
     UnconnectedWarning,
 )
 from tensorad.node import Contexts, Node, differentiable
-from tensorad.operands import plain
+from tensorad.operands import lifted, plain
 from tensorad.tensor import Tensor
 from tensorad.why import cut_path, not_recorded, why
 
@@ -36,6 +36,7 @@ def checked(context: "Grad", target: Any, sources: Any, unconnected: Unconnected
     if unconnected not in (None, "zero", "none", "raise"):
         raise ArgumentError(f"unconnected must be 'zero', 'none' or 'raise', not {unconnected!r}")
     wanted, structure = tree.flatten(sources)
+    wanted = lifted(wanted)
     check(target, wanted, sources)
     nodes: Any = {source.node or source.leaf() for source in wanted}
     recorded = target.node in nodes or (target.node and context in target.node.contexts)
@@ -53,11 +54,12 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
         what = "the target" if is_target else f"the source{tree.path(sources, index)}"
         if not isinstance(value, Tensor):
             kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-            hint = (
-                "a gradient is of one Tensor"
-                if is_target
-                else "make it one with tensorad.tensor(...), before it is used"
-            )
+            if not is_target:
+                hint = "make it one with tensorad.tensor(...), before it is used, or let it require grad"
+            elif isinstance(value, torch.Tensor):
+                hint = "no Tensor was among what torch computed it from: give the model one, model(tensorad.tensor(x))"
+            else:
+                hint = "a gradient is of one Tensor"
             raise ArgumentError(f"{what} is not a tensorad.Tensor but of type {kind}: {hint}")
         raise NotDifferentiableError(
             f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
@@ -110,7 +112,7 @@ def result_for(
 def arranged(results: list[Any], structure: Any, sources: Any, cotangent: Any) -> Any:
     """The results in the structure of `sources`; the bare one if that is a list or tuple of one Tensor."""
     unalias(results, cotangent)
-    alone = type(sources) in (list, tuple) and len(sources) == 1 and isinstance(sources[0], Tensor)
+    alone = type(sources) in (list, tuple) and len(sources) == 1 and isinstance(sources[0], Tensor | torch.Tensor)
     return results[0] if alone else tree.unflatten(structure, results)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tensorad.mutation import version
 from tensorad.node import Node, differentiable, next_number, recording
-from tensorad.operands import options, plain
+from tensorad.operands import leaf_of, options, plain
 from tensorad.site import INSIDE, WRITTEN, user_site
 from tensorad.tensor import Tensor
 
@@ -38,7 +38,7 @@ def call({parameters}):
     return tensor
 """
 # What the written calls use, by name.
-scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, options, plain, user_site, version)}
+scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, leaf_of, options, plain, user_site, version)}
 scope |= {"INSIDE": INSIDE, "differentiable": differentiable, "getframe": sys._getframe, "new": object.__new__}
 scope |= {"next_number": next_number, "recording": recording}
 
@@ -109,7 +109,7 @@ class Op:
 
     def _parents(self) -> str:
         """The expression, in the written call, for the nodes of the operands."""
-        return f"({_each('({0}.node or {0}.leaf()) if type({0}) is Tensor else None', self.operands)})"
+        return f"({_each('({0}.node or {0}.leaf()) if type({0}) is Tensor else leaf_of({0})', self.operands)})"
 
     def _saved(self, name: str) -> str:
         """The expression for a value that rules name: None where the operands of all those rules are constants."""

@@ -26,6 +26,12 @@ def missing_attribute(tensor: Any, name: str) -> Any:
     if name.startswith("__") or not hasattr(torch.Tensor, name):
         raise AttributeError(f"a Tensor has no attribute {name!r}, and neither has torch.Tensor")
 
+    if not callable(getattr(torch.Tensor, name)):  # a property, such as is_nested
+        value = getattr(tensor.data, name)
+        if isinstance(value, torch.Tensor):
+            raise no_rule(getattr(torch.Tensor, name), "it is a property of torch's own")
+        return value
+
     def method(*args: Any, **kwargs: Any) -> Any:
         if name.endswith("_"):
             raise in_place(name)

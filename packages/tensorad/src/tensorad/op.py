@@ -11,10 +11,9 @@ from tensorad.call import Op
 from tensorad.call import scope as call_scope
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
-from tensorad.operands import keywords, plain, torchs_names
-from tensorad.pieces import TABLE
+from tensorad.operands import keywords, lifted, plain, torchs_names
 from tensorad.several import JointOp, OpWithOutputs
-from tensorad.tensor import Tensor
+from tensorad.tensor import TABLE, Tensor
 
 Rule = Callable[..., Any]
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
@@ -181,7 +180,13 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         takes_dim = "dim" in inspect.signature(function).parameters
-        register(names[0], _with_numpy_names(function) if takes_dim else function, *names[1:])
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            kwargs = {name: lifted(value) for name, value in kwargs.items()}
+            return function(*map(lifted, args), **torchs_names(kwargs) if takes_dim else kwargs)
+
+        register(names[0], call, *names[1:])
         return function
 
     return decorate

@@ -1,11 +1,18 @@
-"""What torch is given for what the user passed: the data of Tensors, in torch's own argument names."""
+"""What torch is given for what the user passed: the data of Tensors, in torch's own argument names.
+
+And what the graph is given: torch tensors that require grad, such as the parameters of a torch.nn.Module, are leaves.
+"""
 
 import sys
+import threading
 from typing import Any
 
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from tensorad.conversions import taken_out
+from tensorad.errors import ArgumentError
+from tensorad.node import Node, recording
 from tensorad.tensor import Tensor
 
 # Types of arguments that hold no tensor.
@@ -36,6 +43,40 @@ def plain(value: Any) -> Any:
         return tuple(map(plain, value))
     if kind.__module__ == "numpy" and isinstance(value, sys.modules["numpy"].ndarray):
         return torch.tensor(value)
+    return value
+
+
+_leaves = WeakTensorKeyDictionary()  # torch tensors that require grad -> their leaves
+_leaves_lock = threading.Lock()  # two threads may meet the same parameter: it must not become two leaves
+
+
+def leaf_of(value: Any) -> Node | None:
+    """The leaf of an operand that is no Tensor but a torch tensor that requires grad; None for a constant."""
+    if type(value) in INERT or not isinstance(value, torch.Tensor) or not value.requires_grad:
+        return None
+    if value.grad_fn is not None:
+        raise ArgumentError(
+            f"torch itself computed a tensor of shape {tuple(value.shape)} from tensors that require grad "
+            f"({value.grad_fn.name()}), out of sight of tensorad. If this is inside a torch.nn.Module, call it as "
+            "tensorad.functional_call(module, dict(module.named_parameters()), args); if it is to be a constant, "
+            "use its .detach()"
+        )
+    with _leaves_lock:
+        leaf = _leaves.get(value)
+        if leaf is None:  # of number 0, as it is older than any context
+            leaf = _leaves[value] = Node(0, None, frozenset(), (), (), 0, value.shape, value.dtype)
+        return leaf
+
+
+def lifted(value: Any) -> Any:
+    """`value` with parameters, also those in lists and tuples, as the Tensors that they are to tensorad."""
+    kind = type(value)
+    if kind is Tensor or kind in INERT:
+        return value
+    if kind is list or kind is tuple:
+        return kind(map(lifted, value))
+    if isinstance(value, torch.Tensor) and value.requires_grad:
+        return Tensor(plain(value), leaf_of(value) if value.is_leaf or recording.get() else None)
     return value
 
 

@@ -7,8 +7,7 @@ import torch
 
 from tensorad.errors import ShapeError
 from tensorad.op import OPS
-from tensorad.pieces import TABLE
-from tensorad.tensor import Tensor
+from tensorad.tensor import TABLE, Tensor
 
 _BINARY = {
     "add": "__add__",

@@ -1,4 +1,4 @@
-"""The table of rules, and how a function without one is differentiated: through the pieces that torch makes it of.
+"""How a function without a rule is differentiated: through the pieces that torch makes it of.
 
 What torch writes in Python is run once more on the Tensors themselves. What it writes in C++ is run on `Piece`s, torch
 tensors that stand for Tensors: each function that it calls below arrives in `__torch_dispatch__`, where the table is
@@ -14,17 +14,22 @@ import optree
 import torch
 from torch._jit_internal import boolean_dispatch, boolean_dispatched
 
-from tensorad.conversions import Conversions
+from tensorad.conversions import note_cut
 from tensorad.errors import NoRuleError
 from tensorad.missing import no_rule, refuse_change
 from tensorad.node import differentiable
+from tensorad.operands import lifted
+from tensorad.tensor import TABLE, Tensor
 
-TABLE: dict[Any, Callable[..., Any]] = {}  # every torch function with a rule -> what answers for it on Tensors
 
-
-def through_pieces(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call `function`, which has no rule, on Tensors, by way of the functions that it calls; or raise NoRuleError."""
+def through_pieces(function: Any) -> Callable[..., Any]:
+    """What answers for `function`, which has no rule: its pieces, or NoRuleError."""
     refuse_change(function)
+    return functools.partial(_call, function)
+
+
+def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    args, kwargs = lifted(args), {name: lifted(value) for name, value in kwargs.items()}
     if body := _body(function):
         return body(*args, **kwargs)
     try:
@@ -37,11 +42,11 @@ class Piece(torch.Tensor):
     """A Tensor in the form of a torch.Tensor, for torch's own code: with no memory, and one value after another."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
-    tensor: Any  # the Tensor that it stands for now
+    tensor: Tensor  # the Tensor that it stands for now
     shared: bool  # whether it is a view of another piece, or has one: a change in place would have to reach both
 
     @staticmethod
-    def __new__(cls, tensor: Any, shared: bool = False) -> "Piece":
+    def __new__(cls, tensor: Tensor, shared: bool = False) -> "Piece":
         """A piece that stands for `tensor`."""
         data = tensor.data
         piece: Any = torch.Tensor._make_wrapper_subclass(
@@ -49,6 +54,9 @@ class Piece(torch.Tensor):
         )
         piece.tensor, piece.shared = tensor, shared
         return piece
+
+    def __repr__(self, **options: Any) -> str:
+        return f"Piece({self.tensor!r})"
 
     @classmethod
     def __torch_dispatch__(cls, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -60,8 +68,8 @@ class Piece(torch.Tensor):
             return _replaced(op, args, kwargs)
         if call := next((TABLE[each] for each in _names(op.overloadpacket) if each in TABLE), None):
             out = call(*_tensors(args), **_tensors(kwargs))
-        elif not any(differentiable(each.dtype) for each in pieces):  # integers have no derivative, whatever is done
-            out = type(pieces[0].tensor)(op(*_data(args), **_data(kwargs)))
+        elif not any(differentiable(each.dtype) for each in pieces) or _asks(op):
+            out = _constants(op(*_data(args), **_data(kwargs)))
         elif op._can_decompose():
             return op.decompose(*args, **kwargs)
         else:
@@ -70,6 +78,14 @@ class Piece(torch.Tensor):
             for each in pieces:
                 each.shared = True
         return _pieces(out, op.is_view)
+
+
+def _asks(op: Any) -> bool:
+    """Whether an op gives no tensor, but something like a bool or a size. A number that it gives is a constant."""
+    kinds = [str(each.type) for each in op._schema.returns]
+    if "number" in kinds:
+        note_cut(op.overloadpacket.__name__)
+    return not any("Tensor" in kind for kind in kinds)
 
 
 def _replaced(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -98,7 +114,7 @@ _SPACES = [("linalg_", torch.linalg), ("fft_", torch.fft), ("special_", torch.sp
 
 
 def _pieces(value: Any, shared: bool = False) -> Any:
-    return _map(lambda each: Piece(each, shared) if isinstance(each, Conversions) else each, value)
+    return _map(lambda each: Piece(each, shared) if isinstance(each, Tensor) else each, value)
 
 
 def _tensors(value: Any) -> Any:
@@ -107,6 +123,10 @@ def _tensors(value: Any) -> Any:
 
 def _data(value: Any) -> Any:
     return _map(lambda each: each.tensor.data if isinstance(each, Piece) else each, value)
+
+
+def _constants(value: Any) -> Any:
+    return _map(lambda each: Tensor(each) if isinstance(each, torch.Tensor) else each, value)
 
 
 def _map(function: Callable[[Any], Any], value: Any) -> Any:
@@ -133,3 +153,8 @@ _UNASKED: dict[str, Any] = dict.fromkeys(
     ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), lambda *args: False
 )
 _UNASKED["_none_or_dtype"] = lambda value: getattr(value, "dtype", None)  # torch's own insists on a torch.Tensor
+
+
+def attach() -> None:
+    """Let Tensors go through pieces where they meet a function without a rule."""
+    Tensor.through_pieces = staticmethod(through_pieces)

@@ -122,7 +122,7 @@ class JointOp(Op):
     def _parents(self) -> str:
         if self.operands != ["tensors"]:
             return super()._parents()
-        return "tuple([(each.node or each.leaf()) if type(each) is Tensor else None for each in tensors])"
+        return "tuple([(each.node or each.leaf()) if type(each) is Tensor else leaf_of(each) for each in tensors])"
 
     def lift(self, node: Node) -> list[Any]:
         """What the rule is given when it is recorded, each of `tensors` with its own origin."""

@@ -5,15 +5,16 @@ methods and tensorad's functions are one op, looked up in one table. Operators a
 """
 
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 
 from tensorad.conversions import Conversions
 from tensorad.missing import without_out
 from tensorad.node import Node, differentiable, next_number
-from tensorad.pieces import TABLE, through_pieces
 
+TABLE: dict[Any, Callable[..., Any]] = {}  # every torch function with a rule -> what answers for it on Tensors
 _leaf_lock = threading.Lock()
 
 
@@ -27,6 +28,7 @@ class Tensor(Conversions):
     """
 
     __slots__ = ("__weakref__", "born", "data", "label", "node")
+    through_pieces: ClassVar[Callable[..., Any]]  # what answers for a function without a rule: see pieces.py
 
     def __init__(self, data: torch.Tensor, node: Node | None = None) -> None:
         self.data, self.node = data, node
@@ -35,9 +37,7 @@ class Tensor(Conversions):
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        call = TABLE.get(function)
-        if call is None:
-            return through_pieces(function, args, without_out(kwargs or {}))
+        call = TABLE.get(function) or cls.through_pieces(function)
         return call(*args, **without_out(kwargs)) if kwargs else call(*args)
 
     def leaf(self) -> Node | None:

@@ -73,7 +73,9 @@ def tanhshrink(input: Any) -> Any:
 @composed("prelu")
 def prelu(input: Any, weight: Any) -> Any:
     """With one weight for all, or one for each place along dimension 1."""
-    return prelu_of_like(input, weight.reshape([1, -1] + [1] * (input.ndim - 2)) if input.ndim > 1 else weight)
+    return prelu_of_like(
+        input, weight.reshape([1, -1] + [1] * (input.ndim - 2) if input.ndim > 1 else input.ndim * [1])
+    )
 
 
 @composed("rrelu")

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 
 from tensorad.op import OPS, composed, defrule, fused
-from tensorad.pieces import TABLE
-from tensorad.tensor import Tensor
+from tensorad.tensor import TABLE, Tensor
 
 SQRT_PI = math.sqrt(math.pi)
 LN2 = math.log(2)

@@ -10,9 +10,8 @@ from tensorad.errors import NoRuleError
 from tensorad.node import differentiable
 from tensorad.op import OPS, composed, constant, defrule
 from tensorad.operands import plain
-from tensorad.pieces import TABLE
 from tensorad.rules.indexing import add_rows, along, getitem, index_select, put_at
-from tensorad.tensor import Tensor
+from tensorad.tensor import TABLE, Tensor
 
 reshaping = functools.partial(defrule, input=lambda g, input_shape: g.reshape(input_shape))
 spreading = functools.partial(defrule, input=lambda g: g)  # the engine sums over what was broadcast
