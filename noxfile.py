@@ -30,7 +30,7 @@ TORCH = next(line for line in CONSTRAINTS.read_text().splitlines() if line.start
 ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
-TESTS = ["pytest", "hypothesis", *DEMO]
+TESTS = ["pytest", "hypothesis", "expecttest", *DEMO]
 BENCH = ["autograd", "mygrad", "jax"]
 
 
@@ -60,6 +60,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def oracle(session: nox.Session) -> None:
+    """Compare with torch.autograd on all of torch's own databases of operators and modules; words choose entries."""
+    install(session, *PACKAGES, *TESTS)
+    session.run("python", "tests/tensorad/databases.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Differentiate x**3 twice, then fit the handwritten digits and compare with torch.autograd."""
     install(session, *ENGINE, *DEMO)
@@ -84,7 +91,8 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into site/; any warning fails it."""
-    install(session, "mkdocs-material", "mkdocstrings-python")
+    install(session, *PACKAGES, "mkdocs-material", "mkdocstrings-python")
+    session.run("python", "-m", "tensorad_docs.rules_page", "docs/rules.md")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 

@@ -43,10 +43,13 @@ LENGTH = 999  # ops in a chain
 
 
 class Program(NamedTuple):
-    """A program for every engine: `for_torch(params, *constants)` and `for_arrays(numpy, params, *constants)`."""
+    """A program for every engine: `for_torch(params, *constants)` and `for_arrays(numpy, params, *constants)`.
+
+    Without the second, it is one that NumPy has no functions for, and only torch is compared with.
+    """
 
     for_torch: Callable[..., Any]
-    for_arrays: Callable[..., Any]
+    for_arrays: Any  # such a function, or None
     params: list[torch.Tensor]  # what is differentiated
     constants: list[torch.Tensor]
 
@@ -131,14 +134,59 @@ def block(batch: int = 4, time: int = 16, width: int = 64, heads: int = 4) -> Pr
         x = x + np.matmul(gelu(np.matmul(h, w_up.T) + b_up), w_down.T) + b_down
         return np.mean((x - target) * (x - target))
 
-    def linear(n: int, m: int) -> list[torch.Tensor]:
-        return [random(m, n) / math.sqrt(n), torch.zeros(m)]
-
     norm = [torch.ones(width), torch.zeros(width)]
     attention = [*norm, *linear(width, 3 * width), *linear(width, width)]
     feedforward = [*norm, *linear(width, 4 * width), *linear(4 * width, width)]
     params = [*attention, *feedforward]
     return Program(for_torch, for_arrays, params, [random(batch, time, width), random(batch, time, width)])
+
+
+def convolutions(batch: int = 16, channels: int = 16, size: int = 16) -> Program:
+    """The loss of two convolutions, each with batch norm, relu and pooling, and a linear layer over ten classes."""
+
+    def for_torch(params: Any, x: Any, labels: Any) -> Any:
+        w1, scale1, shift1, w2, scale2, shift2, w3, b3 = params
+        x = F.relu(F.batch_norm(F.conv2d(x, w1, padding=1), None, None, scale1, shift1, training=True))
+        x = F.max_pool2d(x, 2)
+        x = F.relu(F.batch_norm(F.conv2d(x, w2, padding=1), None, None, scale2, shift2, training=True))
+        return F.cross_entropy(F.linear(F.adaptive_avg_pool2d(x, 1).flatten(1), w3, b3), labels)
+
+    norm = [torch.ones(channels), torch.zeros(channels)]
+    first, second = random(channels, 3, 3, 3), random(channels, channels, 3, 3)
+    params = [first, *norm, second, *norm, *linear(channels, 10)]
+    return Program(for_torch, None, params, [random(batch, 3, size, size), torch.arange(batch) % 10])
+
+
+def attention(batch: int = 4, time: int = 64, width: int = 64, heads: int = 4) -> Program:
+    """The loss of causal self-attention, by torch's function for it, between two linear layers."""
+
+    def for_torch(params: Any, x: Any, target: Any) -> Any:
+        w_qkv, b_qkv, w_out, b_out = params
+        qkv = F.linear(x, w_qkv, b_qkv).chunk(3, dim=-1)
+        q, k, v = [part.reshape(batch, time, heads, width // heads).transpose(1, 2) for part in qkv]
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return F.mse_loss(F.linear(mixed.transpose(1, 2).reshape(batch, time, width), w_out, b_out), target)
+
+    params = [*linear(width, 3 * width), *linear(width, width)]
+    return Program(for_torch, None, params, [random(batch, time, width), random(batch, time, width)])
+
+
+def lstm(batch: int = 16, time: int = 32, width: int = 64) -> Program:
+    """The loss of an LSTM of two layers, by torch's function for it."""
+
+    def for_torch(params: Any, x: Any, target: Any) -> Any:
+        start = torch.zeros(2, batch, width)
+        outputs, _, _ = torch.lstm(x, (start, start), list(params), True, 2, 0.0, True, False, False)
+        return F.mse_loss(outputs, target)
+
+    shapes = [(4 * width, width), (4 * width, width), (4 * width,), (4 * width,)] * 2
+    params = [random(*shape) / math.sqrt(width) for shape in shapes]
+    return Program(for_torch, None, params, [random(time, batch, width), random(time, batch, width)])
+
+
+def linear(n: int, m: int) -> list[torch.Tensor]:
+    """The weights of a linear layer."""
+    return [random(m, n) / math.sqrt(n), torch.zeros(m)]
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -292,7 +340,8 @@ class Effort(NamedTuple):
 
 def compare(task: str, program: Program, effort: Effort) -> Row:
     """The time of `task`, a method of the engines, on `program`: against one engine after the other, in turns."""
-    steps = {engine.name: getattr(engine(program), task) for engine in (Tensorad, *OTHERS) if hasattr(engine, task)}
+    engines = [engine for engine in (Tensorad, *OTHERS) if program.for_arrays or engine in (Tensorad, Torch)]
+    steps = {engine.name: getattr(engine(program), task) for engine in engines if hasattr(engine, task)}
     own = steps.pop("tensorad")
     expected = numbers(own())
     times: list[float] = []
@@ -397,6 +446,9 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Effort], Row]]] = {
     "mlp-32": ("training step, MLP of width 32", partial(compare, "gradient", mlp(32))),
     "mlp-512": ("training step, MLP of width 512", partial(compare, "gradient", mlp(512))),
     "block": ("training step, transformer block", partial(compare, "gradient", block())),
+    "convolution": ("training step, two convolutions", partial(compare, "gradient", convolutions())),
+    "attention": ("training step, attention", partial(compare, "gradient", attention())),
+    "lstm": ("training step, LSTM of two layers", partial(compare, "gradient", lstm())),
     "nodes-1000": ("backward pass over 1,000 ops", partial(nodes, 10**3)),
     "nodes-10000": ("backward pass over 10,000 ops", partial(nodes, 10**4)),
     "nodes-100000": ("backward pass over 100,000 ops", partial(nodes, 10**5)),

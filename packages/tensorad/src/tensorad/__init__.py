@@ -28,6 +28,7 @@ from tensorad.modules import functional_call
 from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
 from tensorad.primitive import primitive
+from tensorad.rule import rule
 from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 
@@ -57,6 +58,7 @@ __all__ = [
     "functional_call",
     "primitive",
     "random",
+    "rule",
     "rules",
     "stop_gradient",
     "tensor",

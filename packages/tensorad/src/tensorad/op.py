@@ -17,6 +17,7 @@ from tensorad.tensor import TABLE, Tensor
 
 Rule = Callable[..., Any]
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
+ROWS: dict[Callable[..., Any], Any] = {}  # a call -> its Op; the function, if it is composed; None, for a constant
 
 
 def spaces() -> tuple[Any, ...]:
@@ -117,6 +118,7 @@ def defrule(
     if not op.trusted and name in OPS:
         take_over(OPS[name], call)
     register(name, call, *aliases)
+    ROWS[call] = op
     return op
 
 
@@ -187,6 +189,7 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             return function(*map(lifted, args), **torchs_names(kwargs) if takes_dim else kwargs)
 
         register(names[0], call, *names[1:])
+        ROWS[call] = function
         return function
 
     return decorate
@@ -203,7 +206,9 @@ def _with_numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
 def constant(*names: str, function: Callable[..., Any] | None = None) -> None:
     """Declare ops whose results have no derivative (comparisons, argmax): never recorded, and so never saved for."""
     for name in names:
-        register(name, _constant(name, function or find(name)[0]))
+        call = _constant(name, function or find(name)[0])
+        register(name, call)
+        ROWS[call] = None
 
 
 def _constant(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -231,6 +236,10 @@ def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable
     """
 
     def decorate(formula: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda g, *args: formula(g, *args) if isinstance(g, Tensor) else kernel(g, *args)
+        @functools.wraps(formula)
+        def either(g: Any, *args: Any) -> Any:
+            return formula(g, *args) if isinstance(g, Tensor) else kernel(g, *args)
+
+        return either
 
     return decorate

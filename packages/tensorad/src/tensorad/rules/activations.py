@@ -3,6 +3,7 @@
 Where torch has a kernel for a cotangent, that is several times faster than the formula; `fused` puts the two together.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -124,6 +125,7 @@ def embedding_in_layer(
 def allow_inplace(call: Callable[..., Any]) -> Callable[..., Any]:
     """`call` with torch's `inplace=`: where it is true, the argument gets the result as its new value."""
 
+    @functools.wraps(call)
     def function(input: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
         value = call(input, *args, **kwargs)
         return replace_value(input, value) if inplace else value

@@ -1,0 +1,55 @@
+"""The page of the site that lists every rule: `python -m tensorad_docs.rules_page docs/rules.md` writes it."""
+
+import sys
+import textwrap
+from pathlib import Path
+
+import tensorad
+from tensorad.op import OPS, ROWS
+from tensorad.rule import RuleCard, rule
+
+HEAD = """# Every rule
+
+For each op, the cotangent of each operand as a formula, where `g` is the cotangent of the output; what a node saves of
+a call; and below each table, the file that it was made from. `ts.rule(torch.sin)` says the same of one op.
+
+Functions that torch composes of others need no row: they are differentiated through their parts, and
+[coverage](coverage.md) says what is then left. Ops marked *linear* are linear in their operands taken together, so
+that the tangent of the output is the op of the tangents.
+"""
+
+
+def page() -> str:
+    """The page, as Markdown."""
+    rows = {ROWS.get(call, call): rule(name) for name, call in OPS.items()}  # one for all the names of a row
+    cards = list({card.source or card.name: card for card in rows.values()}.values())
+    constants = ", ".join(f"`{name}`" for name, call in OPS.items() if ROWS.get(call, call) is None)
+    files = sorted({card.file for card in cards if card.file.startswith("rules/")})
+    families = [family(file, [card for card in cards if card.file == file]) for file in files]
+    return "\n".join([HEAD, *families, "## Without a derivative\n", f"Declared as constants: {constants}.\n"])
+
+
+def family(file: str, cards: list[RuleCard]) -> str:
+    """The section on one file of rules."""
+    text = Path(tensorad.__file__).with_name("rules").joinpath(Path(file).name).read_text()
+    title = Path(file).stem.replace("_", " ").capitalize()
+    about = text.split('"""')[1].strip().splitlines()[0]
+    table = ["| op | cotangents | saves |", "|---|---|---|", *map(row, cards)]
+    notes = [f"- {note}" for card in cards for note in card.notes]
+    fold = f'??? note "The source: {file}"\n'
+    source = textwrap.indent(f"```python\n{text}```\n", "    ")
+    parts = [f"## {title}\n", f"{about}\n", *table, "", *dict.fromkeys(notes), "", fold, source]
+    return "\n".join(parts)
+
+
+def row(card: RuleCard) -> str:
+    """A row of a family's table."""
+    if card.kind == "composed":
+        return f"| `{card.name}` | made of other ops | |"
+    name = f"`{card.name}`" + ", *linear*" * (card.kind == "linear op")
+    cotangents = "<br>".join(f"{operand}: `{formula}`" for operand, formula in card.formulas.items())
+    return f"| {name} | {cotangents} | {', '.join(card.saves)} |"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page())

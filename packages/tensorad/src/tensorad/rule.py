@@ -1,0 +1,250 @@
+"""A rule, to be read: its formula, its source, what it saves, and where torch or JAX differ."""
+
+import ast
+import copy
+import functools
+import inspect
+import linecache
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+
+from tensorad.call import Op
+from tensorad.conventions import CONVENTIONS
+from tensorad.errors import ArgumentError
+from tensorad.op import OPS, ROWS, find
+from tensorad.tensor import TABLE
+
+
+@dataclass(frozen=True)
+class RuleCard:
+    """What `tensorad.rule` found: `print` it, or take its parts."""
+
+    name: str
+    kind: str  # "op", "linear op", "composed", "constant" or "pieces"
+    formulas: dict[str, str]  # operand -> its cotangent, as a formula
+    saves: list[str]  # what a node keeps of a call, by the names of the op's arguments
+    notes: list[str]  # where torch or JAX differ, or the value is a convention
+    source: str  # the row, or the function, as it stands in the file
+    file: str
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name}: {_KINDS[self.kind]}"]
+        lines += [f"  {operand}: {formula}" for operand, formula in self.formulas.items()]
+        if self.formulas:
+            lines.append(f"  saves {', '.join(self.saves) or 'nothing'}")
+        lines += [f"  {note}" for note in self.notes]
+        if self.source:
+            lines += [f"  in {self.file}:", textwrap.indent(self.source, "    ")]
+        return "\n".join(lines)
+
+
+_KINDS = {
+    "op": "the cotangent of each operand, for the cotangent g of the output",
+    "linear op": "linear; the cotangent of each operand, for the cotangent g of the output",
+    "composed": "made of other ops, and differentiated through them",
+    "constant": "it has no derivative: its result is a constant",
+    "pieces": "it has no row: differentiated through the functions that torch makes it of, if these have one",
+}
+
+
+def rule(function: Any) -> RuleCard:
+    """What tensorad knows about the derivative of a function of torch's.
+
+    Args:
+        function: such as `torch.sin`, `torch.Tensor.sin`, `tensorad.sin` or `"sin"`.
+
+    Raises:
+        ArgumentError: if it is no function of torch's.
+
+    Example:
+        >>> import torch, tensorad as ts
+        >>> ts.rule(torch.sin)
+        sin(input): the cotangent of each operand, for the cotangent g of the output
+          input: g · cos(input)
+          saves input
+          in rules/elementwise.py:
+            defrule("sin(input)", input=lambda g, input: g * input.cos())
+    """
+    call = OPS.get(function) if isinstance(function, str) else TABLE.get(function, function)
+    if isinstance(function, str) and call is None and (found := find(function)):
+        call = TABLE.get(found[0], found[0])
+    if not callable(call):
+        raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
+    names = [name for name, each in OPS.items() if each is call]
+    row = ROWS.get(call, inspect.unwrap(call))
+    row = ROWS.get(
+        row := inspect.unwrap(row, stop=ROWS.__contains__), row
+    )  # what allows inplace=, say, is not the rule
+    if isinstance(row, Op):
+        return _of_op(row, _notes(names))
+    if not names:
+        name = (torch.overrides.resolve_name(call) or call.__name__).removeprefix("torch.")
+        return RuleCard(name, "pieces", {}, [], _notes([name]), "", "")
+    if row is None:
+        return RuleCard(names[0], "constant", {}, [], _notes(names), "", "")
+    source = textwrap.dedent(inspect.getsource(row)).rstrip()
+    return RuleCard(names[0], "composed", {}, [], _notes(names), source, _file(row.__code__))
+
+
+def _of_op(op: Op, notes: list[str]) -> RuleCard:
+    rules = {operands: inspect.unwrap(each) for operands, each in op.rules.items()}
+    formulas = {", ".join(operands.split()): formula(each) for operands, each in rules.items()}
+    first = next(iter(rules.values())).__code__
+    statement = _innermost(first, ast.stmt)
+    helpers = [_text(code) for code in _helpers(rules.values())]
+    source = "\n".join([_text(first) if statement is None else _segment(first, statement), *helpers])
+    saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in op.saves]
+    return RuleCard(op.signature, "linear op" if op.linear else "op", formulas, saves, notes, source, _file(first))
+
+
+def _notes(names: list[str]) -> list[str]:
+    about = [row for row in CONVENTIONS if not set(names).isdisjoint(row.ops.split())]
+    return [f"{row.where}: {row.ours}; torch {row.torch}, JAX {row.jax}" for row in about]
+
+
+def formula(function: Callable[..., Any]) -> str:
+    """The expression of a rule, with helpers that are one expression written out, in the notation of mathematics."""
+    node = _innermost(function.__code__, ast.Lambda | ast.FunctionDef)
+    expression = _expression(node)
+    if expression is None:
+        return f"{function.__name__}({', '.join(inspect.signature(function).parameters)})"
+    written = _WrittenOut(function.__globals__).visit(expression)
+    text = ast.unparse(ast.fix_missing_locations(_Functions().visit(written)))
+    for python, sign in _signs:
+        text = text.replace(python, sign)
+    return text
+
+
+_signs = [
+    (" ** ", "^"),
+    (" | ", " or "),
+    (" & ", " and "),
+    (" * ", " · "),
+    ("<=", "≤"),
+    (">=", "≥"),
+    ("!=", "≠"),
+    ("torch.", ""),
+    ("math.", ""),
+]
+
+
+def _expression(node: Any) -> Any:
+    """What a lambda, or a function that names a few values, returns; None for a function with more to it."""
+    if isinstance(node, ast.Lambda):
+        return copy.deepcopy(node.body)  # the syntax is kept, and what is made of it is changed
+    named: dict[str, ast.expr] = {}
+    for each in getattr(node, "body", []):
+        if isinstance(each, ast.Return) and each.value:
+            return _Replaced(named).visit(copy.deepcopy(each.value))
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+            named[each.targets[0].id] = _Replaced(dict(named)).visit(copy.deepcopy(each.value))
+        elif not isinstance(each, ast.Expr):  # a docstring
+            return None
+    return None
+
+
+class _WrittenOut(ast.NodeTransformer):
+    """Calls of helpers that are one expression, replaced by that expression."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = names
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        self.generic_visit(node)
+        helper = _unwrapped(self.names.get(node.func.id)) if isinstance(node.func, ast.Name) else None
+        if not inspect.isfunction(helper) or node.keywords:
+            return node
+        inner = _innermost(helper.__code__, ast.Lambda | ast.FunctionDef)
+        expression: Any = _expression(inner)
+        if expression is None or any(isinstance(each, ast.Starred) for each in node.args):
+            return node
+        given: Any = dict(zip(helper.__code__.co_varnames, node.args, strict=False))
+        return _WrittenOut(helper.__globals__).visit(_Replaced(given).visit(expression))
+
+
+class _Replaced(ast.NodeTransformer):
+    """Parameters replaced by what was given for them."""
+
+    def __init__(self, given: dict[str, ast.expr]) -> None:
+        self.given = given
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return copy.deepcopy(self.given.get(node.id, node))
+
+
+class _Functions(ast.NodeTransformer):
+    """`x.cos()` as `cos(x)`."""
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        self.generic_visit(node)
+        method = node.func
+        if isinstance(method, ast.Attribute) and not _is_module(method.value):
+            return ast.Call(ast.Name(method.attr), [method.value, *node.args], node.keywords)
+        return node
+
+
+def _is_module(node: ast.expr) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in ("torch", "math", "aten", "kernels")
+
+
+def _unwrapped(value: Any) -> Any:
+    return inspect.unwrap(value) if callable(value) else value
+
+
+def _helpers(rules: Any) -> list[CodeType]:
+    """The code of the functions, in files of rules, that `rules` call by name and that are more than one expression."""
+    found: dict[CodeType, None] = {}
+    todo = list(rules)
+    for each in todo:  # which grows
+        node = _innermost(each.__code__, ast.Lambda | ast.FunctionDef)
+        for name in [part.id for part in ast.walk(node) if isinstance(part, ast.Name)] if node else []:
+            helper: Any = _unwrapped(each.__globals__.get(name))
+            if inspect.isfunction(helper) and helper.__code__ not in found and ".rules." in (helper.__module__ or ""):
+                found[helper.__code__] = None
+                todo.append(helper)
+    return list(found)
+
+
+@functools.cache
+def _syntax(filename: str) -> list[Any]:
+    """The pieces of syntax of a file that rules are made of, with their places."""
+    tree = ast.parse("".join(linecache.getlines(filename)))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.Lambda)]
+
+
+def _innermost(code: CodeType, kind: Any) -> Any:
+    """The smallest piece of syntax of this kind that holds all of `code`; None if its source is not to be had."""
+    spans: Any = [span for span in code.co_positions() if None not in span and span[2:] != (0, 0)]
+    start = min((line, column) for line, _, column, _ in spans)
+    end = max((line, column) for _, line, _, column in spans)
+    holding = [
+        node
+        for node in _syntax(code.co_filename)
+        if isinstance(node, kind)
+        and (node.lineno, node.col_offset) <= start
+        and end <= (node.end_lineno, node.end_col_offset)
+    ]
+    return max(holding, key=lambda node: (node.lineno, node.col_offset), default=None)
+
+
+def _segment(code: CodeType, node: Any) -> str:
+    start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", []))])
+    return textwrap.dedent("".join(linecache.getlines(code.co_filename)[start - 1 : node.end_lineno])).rstrip()
+
+
+def _text(code: CodeType) -> str:
+    node = _innermost(code, ast.FunctionDef | ast.Lambda)
+    return _segment(code, node) if node else ""
+
+
+def _file(code: CodeType) -> str:
+    path = Path(code.co_filename)
+    return f"{path.parent.name}/{path.name}" if path.parent.name == "rules" else path.name

@@ -1,0 +1,47 @@
+"""The first samples of every entry of torch's databases; `nox -s oracle` takes all of them."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from databases import judge_module, judge_operator, listed, module_db, name_of, operators
+
+CAP = 2
+PURPOSE, MISSING = listed("Different on purpose"), listed("Without a rule")
+
+
+@pytest.fixture(autouse=True)
+def default_precision() -> Iterator[None]:
+    yield
+    torch.set_default_dtype(torch.float32)  # some samples of modules change it
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_operators(dtype: torch.dtype) -> None:
+    verdicts = [judge_operator(op, dtype, CAP) for op in operators(dtype)]
+    assert {each.name: each.wrong for each in verdicts if each.wrong and each.name not in PURPOSE} == {}
+    assert {each.name: each.norule for each in verdicts if each.norule and each.name not in MISSING} == {}
+    assert sum(each.first for each in verdicts) > len(verdicts)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_modules() -> None:
+    verdicts = [judge_module(info, CAP) for info in module_db]
+    assert {each.name: each.wrong for each in verdicts if each.wrong and each.name not in PURPOSE} == {}
+    assert {each.name: each.norule for each in verdicts if each.norule and each.name not in MISSING} == {}
+    assert sum(each.kind == "pass" and each.first > 0 for each in verdicts) >= 100
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_the_page_lists_is_so() -> None:
+    entries = {name_of(op): op for op in operators()}
+    passing = {name for name in PURPOSE | MISSING if name in entries and judge_operator(entries[name]).kind == "pass"}
+    assert passing == set()
+
+
+def test_the_judge_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = next(each for each in operators() if each.name == "sin")
+    assert judge_operator(op, cap=1).kind == "pass"
+    monkeypatch.setattr("databases.close", lambda mine, torchs: False)
+    assert judge_operator(op, cap=1).kind == "wrong"
