@@ -162,12 +162,12 @@ def leaky(g: Any, x: Any, slope: float) -> Any:
 
 @fused(aten.hardsigmoid_backward.default)
 def hardsigmoid(g: Any, x: Any) -> Any:
-    return between(g, x, -3, 3) / 6
+    return g.masked_fill(~((x > -3) & (x < 3)), 0) / 6  # 0 at NaN, as the kernel
 
 
 @fused(aten.hardswish_backward.default)
 def hardswish(g: Any, x: Any) -> Any:
-    return g.where(x >= 3, g * (x / 3 + 0.5)).masked_fill(x <= -3, 0)
+    return (g * (x / 3 + 0.5)).where(x < 3, g).masked_fill(x <= -3, 0)
 
 
 @fused(aten._prelu_kernel_backward.default)
