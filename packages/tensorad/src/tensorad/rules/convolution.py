@@ -1,0 +1,188 @@
+"""Convolutions, and rearrangements of patches, pixels and channels.
+
+A convolution is linear in its input and in its weight, and the cotangent of either is linear in g and in the other. So
+there are three functions, `convolve`, `by_input` and `by_weight`, each of which has the other two for its derivatives.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tensorad.op import composed, defrule, linear
+from tensorad.rules.shapes import overlapped
+
+aten = torch.ops.aten
+
+# fmt: off
+
+# `options` are those of torch.convolution: stride, padding, dilation, transposed, output_padding, groups.
+convolve = defrule("convolve(input, weight, options)",
+                   function=lambda input, weight, options: by_parts(convolution, input, weight, options),
+                   input=lambda g, input_shape, weight, options: by_input(g, weight, input_shape, options),
+                   weight=lambda g, input, weight_shape, options: by_weight(g, input, weight_shape, options))
+by_input = defrule("convolution_by_input(g_out, weight, shape, options)",
+                   function=lambda g, weight, shape, options: by_parts(input_kernel, g, weight, shape, options),
+                   g_out=lambda g, weight, options: convolve(g, weight, options),
+                   weight=lambda g, g_out, weight_shape, options: by_weight(g_out, g, weight_shape, options))
+by_weight = defrule("convolution_by_weight(g_out, input, shape, options)",
+                    function=lambda g, input, shape, options: by_parts(weight_kernel, g, input, shape, options),
+                    g_out=lambda g, input, options: convolve(input, g, options),
+                    input=lambda g, g_out, input_shape, options: by_input(g_out, g, input_shape, options))
+
+# As users call them, with a batch or without, with numbers for lists and words for widths.
+for _count in 1, 2, 3:
+    defrule(f"conv{_count}d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
+            input=lambda g, input_shape, weight, stride, padding, dilation, groups:
+            pull_input(g, input_shape, weight, *straight(weight.shape, stride, padding, dilation, groups)),
+            weight=lambda g, input, weight_shape, stride, padding, dilation, groups:
+            pull_weight(g, input, weight_shape, *straight(weight_shape, stride, padding, dilation, groups)),
+            bias=lambda g, weight_shape: over_channels(g, weight_shape))
+    defrule(f"conv_transpose{_count}d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
+            input=lambda g, input_shape, weight, stride, padding, output_padding, groups, dilation:
+            pull_input(g, input_shape, weight, transposed(weight.shape, stride, padding, output_padding, groups, dilation)),
+            weight=lambda g, input, weight_shape, stride, padding, output_padding, groups, dilation:
+            pull_weight(g, input, weight_shape, transposed(weight_shape, stride, padding, output_padding, groups, dilation)),
+            bias=lambda g, weight_shape: over_channels(g, weight_shape))
+torch_convolution = defrule("convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)",
+                            input=lambda g, input_shape, weight, stride, padding, dilation, transposed, output_padding, groups:
+                            by_input(g, weight, input_shape, (stride, padding, dilation, transposed, output_padding, groups)),
+                            weight=lambda g, input, weight_shape, stride, padding, dilation, transposed, output_padding, groups:
+                            by_weight(g, input, weight_shape, (stride, padding, dilation, transposed, output_padding, groups)),
+                            bias=lambda g, weight_shape: over_channels(g, weight_shape)).call
+defrule("conv_tbc(input, weight, bias, pad=0)",  # time first, channels last: the permutations lead to conv1d's order
+        input=lambda g, input_shape, weight, pad: by_input(
+            g.permute(1, 2, 0), weight.permute(2, 1, 0), [input_shape[place] for place in (1, 2, 0)], along_time(pad)).permute(2, 0, 1),
+        weight=lambda g, input, weight_shape, pad: by_weight(
+            g.permute(1, 2, 0), input.permute(1, 2, 0), weight_shape[::-1], along_time(pad)).permute(2, 1, 0),
+        bias=lambda g: g.sum((0, 1)))
+
+# Patches, pixels, channels.
+patches = linear("nn.functional.unfold(input, kernel_size, dilation=1, padding=0, stride=1)", "_C._nn.im2col", "ops.aten.im2col",
+                 input=lambda g, input_shape, kernel_size, dilation, padding, stride:
+                 torch.nn.functional.fold(g, input_shape[-2:], kernel_size, dilation, padding, stride)).call
+linear("nn.functional.fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1)", "_C._nn.col2im", "ops.aten.col2im",
+       input=lambda g, kernel_size, dilation, padding, stride:
+       torch.nn.functional.unfold(g, kernel_size, dilation, padding, stride))
+linear("unfold_copy(input, dimension, size, step)",
+       input=lambda g, input_shape, dimension, size, step: overlapped(g, input_shape, dimension, size, step))
+linear("pixel_shuffle(input, upscale_factor)", input=lambda g, upscale_factor: torch.pixel_unshuffle(g, upscale_factor))
+linear("pixel_unshuffle(input, downscale_factor)", input=lambda g, downscale_factor: torch.pixel_shuffle(g, downscale_factor))
+linear("channel_shuffle(input, groups)", "native_channel_shuffle",
+       input=lambda g, input_shape, groups: torch.channel_shuffle(g, input_shape[1] // groups))
+
+# fmt: on
+
+
+@composed("_convolution")
+def convolution_with_flags(*args: Any) -> Any:
+    """torch.convolution, with what else a backend may want to know at the end."""
+    return torch_convolution(*args[:9])
+
+
+@composed("ops.aten.convolution_backward")
+def convolution_backward(
+    grad_output: Any, input: Any, weight: Any, bias_sizes: Any, stride: Any, padding: Any, dilation: Any,
+    transposed: bool, output_padding: Any, groups: int, output_mask: Any,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The cotangents of input, weight and bias that the mask asks for, None in place of the others."""
+    options = stride, padding, dilation, transposed, output_padding, groups
+    return (
+        by_input.call(grad_output, weight, input.shape, options) if output_mask[0] else None,
+        by_weight.call(grad_output, input, weight.shape, options) if output_mask[1] else None,
+        over_channels(grad_output, weight.shape) if output_mask[2] else None,
+    )
+
+
+def convolution(input: Any, weight: Any, options: Any) -> Any:
+    return torch.convolution(input, weight, None, *options)
+
+
+def input_kernel(g: Any, weight: Any, shape: Any, options: Any) -> Any:
+    return aten.convolution_backward.default(
+        g, stand_in(g, shape), weight, None, *options, (True, False, False)
+    )[0]  # fmt: skip
+
+
+def weight_kernel(g: Any, input: Any, shape: Any, options: Any) -> Any:
+    return aten.convolution_backward.default(
+        g, input, stand_in(g, shape), None, *options, (False, True, False)
+    )[1]  # fmt: skip
+
+
+def stand_in(g: Any, shape: Any) -> Any:
+    """For an argument of which a kernel reads nothing but its shape: a tensor with the memory of one number."""
+    return torch.empty((), dtype=g.dtype, device=g.device).expand(shape)
+
+
+def by_parts(product: Callable[..., Any], a: Any, b: Any, *args: Any) -> Any:
+    """`product`, which is linear in a and in b, of complex ones by their real and imaginary parts: torch has no more."""
+    if not a.is_complex():
+        return product(a, b, *args)
+    real = product(a.real, b.real, *args) - product(a.imag, b.imag, *args)
+    return torch.complex(real, product(a.real, b.imag, *args) + product(a.imag, b.real, *args))
+
+
+def pull_input(g: Any, shape: Any, weight: Any, options: Any, margins: Sequence[int] | None = None) -> Any:
+    """The cotangent of a convolution's input; `margins` is how much longer it was made first, at each end."""
+    if g.ndim < weight.ndim:
+        return pull_input(g.unsqueeze(0), (1, *shape), weight, options, margins).squeeze(0)
+    if margins is None:
+        return by_input(g, weight, shape, options)
+    longer = [size + more for size, more in zip(shape, [0, 0, *margins[:0:-2]], strict=True)]
+    return torch.constant_pad_nd(by_input(g, weight, longer, options), [-each for each in margins])
+
+
+def pull_weight(g: Any, input: Any, shape: Any, options: Any, margins: Sequence[int] | None = None) -> Any:
+    """The cotangent of a convolution's weight."""
+    if margins is not None:
+        input = torch.constant_pad_nd(input, margins)
+    if input.ndim < len(shape):
+        g, input = g.unsqueeze(0), input.unsqueeze(0)
+    return by_weight(g, input, shape, options)
+
+
+def over_channels(g: Any, weight_shape: Any) -> Any:
+    """The cotangent of a bias: g summed over everything but the channels."""
+    channels = g.ndim - len(weight_shape) + 1
+    return g.sum([dim for dim in range(g.ndim) if dim != channels])
+
+
+def straight(weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple[Any, Any]:
+    """The options of a convolution as torch.convolution takes them, and the margins that they leave to be added first.
+
+    To give as much as was put in, 'same' needs an odd padding where a kernel's reach is odd. Half of it, rounded down,
+    goes to both sides, and the one more to the far end.
+    """
+    count, margins = len(weight_shape) - 2, None
+    dilation = per_dimension(dilation, count)
+    if padding == "valid":
+        padding = 0
+    elif padding == "same":
+        reach = [step * (size - 1) for step, size in zip(dilation, weight_shape[2:], strict=True)]
+        padding = [each // 2 for each in reach]
+        if any(each % 2 for each in reach):
+            margins = [width for each in reversed(reach) for width in (0, each % 2)]
+    none = (0,) * count
+    return (per_dimension(stride, count), per_dimension(padding, count), dilation, False, none, groups), margins
+
+
+def transposed(
+    weight_shape: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+) -> tuple[Any, ...]:
+    """The options of a transposed convolution as torch.convolution takes them."""
+    stride, padding, dilation, output_padding = (
+        per_dimension(each, len(weight_shape) - 2) for each in (stride, padding, dilation, output_padding)
+    )
+    return stride, padding, dilation, True, output_padding, groups
+
+
+def along_time(padding: Any) -> tuple[Any, ...]:
+    return straight((1, 1, 1), 1, padding, 1, 1)[0]
+
+
+def per_dimension(value: Any, count: int) -> Any:
+    """A number as a tuple of it, for each dimension; so too a tuple of one."""
+    if isinstance(value, int):
+        return (value,) * count
+    return value if len(value) == count else tuple(value) * count
