@@ -6,6 +6,28 @@ unconjugated, and `Grad.gradient` conjugates at both ends to give torch's conven
 as a function (`input.cos()`, `torch.cos(input)`), the method is written, since Tensors answer it with one call less.
 """
 
-from tensorad.rules import activations, constants, convolution, elementwise, indexing, linear, losses, reductions, shapes
+from tensorad.rules import (
+    activations,
+    constants,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    losses,
+    pooling,
+    reductions,
+    shapes,
+)
 
-__all__ = ["activations", "constants", "convolution", "elementwise", "indexing", "linear", "losses", "reductions", "shapes"]
+__all__ = [
+    "activations",
+    "constants",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "linear",
+    "losses",
+    "pooling",
+    "reductions",
+    "shapes",
+]

@@ -69,7 +69,7 @@ linear("unfold_copy(input, dimension, size, step)",
 linear("pixel_shuffle(input, upscale_factor)", input=lambda g, upscale_factor: torch.pixel_unshuffle(g, upscale_factor))
 linear("pixel_unshuffle(input, downscale_factor)", input=lambda g, downscale_factor: torch.pixel_shuffle(g, downscale_factor))
 linear("channel_shuffle(input, groups)", "native_channel_shuffle",
-       input=lambda g, input_shape, groups: torch.channel_shuffle(g, input_shape[1] // groups))
+       input=lambda g, input_shape, groups: torch.channel_shuffle(g, max(input_shape[1] // groups, 1)))
 
 # fmt: on
 
@@ -99,20 +99,13 @@ def convolution(input: Any, weight: Any, options: Any) -> Any:
 
 
 def input_kernel(g: Any, weight: Any, shape: Any, options: Any) -> Any:
-    return aten.convolution_backward.default(
-        g, stand_in(g, shape), weight, None, *options, (True, False, False)
-    )[0]  # fmt: skip
+    """Of the input, the kernel reads nothing but the shape."""
+    return aten.convolution_backward.default(g, g.new_empty(shape), weight, None, *options, (True, False, False))[0]
 
 
 def weight_kernel(g: Any, input: Any, shape: Any, options: Any) -> Any:
-    return aten.convolution_backward.default(
-        g, input, stand_in(g, shape), None, *options, (False, True, False)
-    )[1]  # fmt: skip
-
-
-def stand_in(g: Any, shape: Any) -> Any:
-    """For an argument of which a kernel reads nothing but its shape: a tensor with the memory of one number."""
-    return torch.empty((), dtype=g.dtype, device=g.device).expand(shape)
+    """Of the weight, the kernel reads nothing but the shape."""
+    return aten.convolution_backward.default(g, input, g.new_empty(shape), None, *options, (False, True, False))[1]
 
 
 def by_parts(product: Callable[..., Any], a: Any, b: Any, *args: Any) -> Any:
