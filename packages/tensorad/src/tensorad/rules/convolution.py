@@ -40,9 +40,9 @@ for _count in 1, 2, 3:
             bias=lambda g, weight_shape: over_channels(g, weight_shape))
     defrule(f"conv_transpose{_count}d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
             input=lambda g, input_shape, weight, stride, padding, output_padding, groups, dilation:
-            pull_input(g, input_shape, weight, transposed(weight.shape, stride, padding, output_padding, groups, dilation)),
+            pull_input(g, input_shape, weight, transposed(stride, padding, output_padding, groups, dilation)),
             weight=lambda g, input, weight_shape, stride, padding, output_padding, groups, dilation:
-            pull_weight(g, input, weight_shape, transposed(weight_shape, stride, padding, output_padding, groups, dilation)),
+            pull_weight(g, input, weight_shape, transposed(stride, padding, output_padding, groups, dilation)),
             bias=lambda g, weight_shape: over_channels(g, weight_shape))
 torch_convolution = defrule("convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)",
                             input=lambda g, input_shape, weight, stride, padding, dilation, transposed, output_padding, groups:
@@ -147,35 +147,29 @@ def straight(weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups
     To give as much as was put in, 'same' needs an odd padding where a kernel's reach is odd. Half of it, rounded down,
     goes to both sides, and the one more to the far end.
     """
-    count, margins = len(weight_shape) - 2, None
-    dilation = per_dimension(dilation, count)
+    dilation, margins = listed(dilation), None
     if padding == "valid":
         padding = 0
     elif padding == "same":
-        reach = [step * (size - 1) for step, size in zip(dilation, weight_shape[2:], strict=True)]
+        sizes = weight_shape[2:]
+        steps = dilation if len(dilation) == len(sizes) else dilation * len(sizes)
+        reach = [step * (size - 1) for step, size in zip(steps, sizes, strict=True)]
         padding = [each // 2 for each in reach]
         if any(each % 2 for each in reach):
             margins = [width for each in reversed(reach) for width in (0, each % 2)]
-    none = (0,) * count
-    return (per_dimension(stride, count), per_dimension(padding, count), dilation, False, none, groups), margins
+    return (listed(stride), listed(padding), dilation, False, (0,), groups), margins
 
 
-def transposed(
-    weight_shape: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
-) -> tuple[Any, ...]:
+def transposed(stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> tuple[Any, ...]:
     """The options of a transposed convolution as torch.convolution takes them."""
-    stride, padding, dilation, output_padding = (
-        per_dimension(each, len(weight_shape) - 2) for each in (stride, padding, dilation, output_padding)
-    )
-    return stride, padding, dilation, True, output_padding, groups
+    return listed(stride), listed(padding), listed(dilation), True, listed(output_padding), groups
 
 
-def along_time(padding: Any) -> tuple[Any, ...]:
-    return straight((1, 1, 1), 1, padding, 1, 1)[0]
+def along_time(padding: int) -> tuple[Any, ...]:
+    """The options of a convolution in one dimension that has a padding only."""
+    return (1,), (padding,), (1,), False, (0,), 1
 
 
-def per_dimension(value: Any, count: int) -> Any:
-    """A number as a tuple of it, for each dimension; so too a tuple of one."""
-    if isinstance(value, int):
-        return (value,) * count
-    return value if len(value) == count else tuple(value) * count
+def listed(value: Any) -> Any:
+    """A number for all dimensions as torch.convolution takes it: as a tuple of one."""
+    return (value,) if isinstance(value, int) else value
