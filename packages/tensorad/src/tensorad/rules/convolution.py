@@ -66,8 +66,10 @@ linear("nn.functional.fold(input, output_size, kernel_size, dilation=1, padding=
        torch.nn.functional.unfold(g, kernel_size, dilation, padding, stride))
 linear("unfold_copy(input, dimension, size, step)",
        input=lambda g, input_shape, dimension, size, step: overlapped(g, input_shape, dimension, size, step))
-linear("pixel_shuffle(input, upscale_factor)", input=lambda g, upscale_factor: torch.pixel_unshuffle(g, upscale_factor))
-linear("pixel_unshuffle(input, downscale_factor)", input=lambda g, downscale_factor: torch.pixel_shuffle(g, downscale_factor))
+linear("pixel_shuffle(input, upscale_factor)",  # reshaped, as torch forgets to shuffle the shape of what is empty
+       input=lambda g, input_shape, upscale_factor: torch.pixel_unshuffle(g, upscale_factor).reshape(input_shape))
+linear("pixel_unshuffle(input, downscale_factor)",
+       input=lambda g, input_shape, downscale_factor: torch.pixel_shuffle(g, downscale_factor).reshape(input_shape))
 linear("channel_shuffle(input, groups)", "native_channel_shuffle",
        input=lambda g, input_shape, groups: torch.channel_shuffle(g, max(input_shape[1] // groups, 1)))
 
