@@ -34,8 +34,11 @@ functional.conv_transpose2d(x, y, z, stride=2, padding=(1, 0), output_padding=1,
 functional.conv_transpose2d(x, y, stride=(1, 2), dilation=(2, 1))  | 2,3,4,3 & 3,2,3,2
 functional.conv_transpose3d(x, y, z)                | 1,2,3,2,3 & 2,3,2,2,2 & 3 ; 2,3,2,3 & 2,3,2,2,2 & 3
 functional.conv_transpose3d(x, y, None, 2, 1, 1, 2) | 1,2,3,2,3 & 2,3,2,2,2
+"""
+OTHER_CONVOLUTIONS = """
 torch.convolution(x, y, z, [2], [1], [1], False, [0], 1)               | 2,3,6 & 4,3,3 & 4
 torch.convolution(x, y, None, [2, 1], [1, 0], [1, 1], True, [1, 0], 1) | 2,3,4,3 & 3,2,3,2
+torch._convolution(x, y, z, [2], [1], [1], False, [0], 1, False, False, True, True) | 2,3,6 & 4,3,3 & 4
 torch.conv_tbc(x, y, z)                             | 5,2,3 & 3,3,4 & 4
 torch.conv_tbc(x, y, z, pad=2)                      | 5,2,3 & 3,3,4 & 4
 """
@@ -52,13 +55,15 @@ torch.unfold_copy(x, 1, 3, 2)                       | 2,7,3
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=["real", "complex"])
+@pytest.mark.parametrize(("expression", "shapes"), cases(CONVOLUTIONS) + cases(OTHER_CONVOLUTIONS))
+def test_convolutions(expression: str, shapes: Any) -> None:
+    agree(bent(expression, "xyz"[: len(shapes)]), *(rand(*shape, seed=seed) for seed, shape in enumerate(shapes)))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize(("expression", "shapes"), cases(CONVOLUTIONS))
-def test_convolutions(expression: str, shapes: Any, dtype: Any) -> None:
-    if dtype.is_complex and ("torch.convolution" in expression or "tbc" in expression):
-        pytest.skip("torch has none")
-    operands = [torch.complex(rand(*s, seed=n), rand(*s, seed=n + 9)) for n, s in enumerate(shapes)]
-    operands = operands if dtype.is_complex else [each.real.clone() for each in operands]
+def test_complex_convolutions(expression: str, shapes: Any) -> None:
+    operands = [torch.complex(rand(*shape, seed=n), rand(*shape, seed=n + 9)) for n, shape in enumerate(shapes)]
     agree(bent(expression, "xyz"[: len(shapes)]), *operands)
 
 

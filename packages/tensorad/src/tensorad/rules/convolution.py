@@ -16,19 +16,19 @@ aten = torch.ops.aten
 
 # fmt: off
 
-# `options` are those of torch.convolution: stride, padding, dilation, transposed, output_padding, groups.
-convolve = defrule("convolve(input, weight, options)",
-                   function=lambda input, weight, options: by_parts(convolution, input, weight, options),
-                   input=lambda g, input_shape, weight, options: by_input(g, weight, input_shape, options),
-                   weight=lambda g, input, weight_shape, options: by_weight(g, input, weight_shape, options))
-by_input = defrule("convolution_by_input(g_out, weight, shape, options)",
-                   function=lambda g, weight, shape, options: by_parts(input_kernel, g, weight, shape, options),
-                   g_out=lambda g, weight, options: convolve(g, weight, options),
-                   weight=lambda g, g_out, weight_shape, options: by_weight(g_out, g, weight_shape, options))
-by_weight = defrule("convolution_by_weight(g_out, input, shape, options)",
-                    function=lambda g, input, shape, options: by_parts(weight_kernel, g, input, shape, options),
-                    g_out=lambda g, input, options: convolve(input, g, options),
-                    input=lambda g, g_out, input_shape, options: by_input(g_out, g, input_shape, options))
+# The `geometry` is what torch.convolution takes: stride, padding, dilation, transposed, output_padding, groups.
+convolve = defrule("convolve(input, weight, geometry)",
+                   function=lambda input, weight, geometry: by_parts(convolution, input, weight, geometry),
+                   input=lambda g, input_shape, weight, geometry: by_input(g, weight, input_shape, geometry),
+                   weight=lambda g, input, weight_shape, geometry: by_weight(g, input, weight_shape, geometry))
+by_input = defrule("convolution_by_input(g_out, weight, shape, geometry)",
+                   function=lambda g, weight, shape, geometry: by_parts(input_kernel, g, weight, shape, geometry),
+                   g_out=lambda g, weight, geometry: convolve(g, weight, geometry),
+                   weight=lambda g, g_out, weight_shape, geometry: by_weight(g_out, g, weight_shape, geometry))
+by_weight = defrule("convolution_by_weight(g_out, input, shape, geometry)",
+                    function=lambda g, input, shape, geometry: by_parts(weight_kernel, g, input, shape, geometry),
+                    g_out=lambda g, input, geometry: convolve(input, g, geometry),
+                    input=lambda g, g_out, input_shape, geometry: by_input(g_out, g, input_shape, geometry))
 
 # As users call them, with a batch or without, with numbers for lists and words for widths.
 for _count in 1, 2, 3:
@@ -58,9 +58,9 @@ defrule("conv_tbc(input, weight, bias, pad=0)",  # time first, channels last: th
         bias=lambda g: g.sum((0, 1)))
 
 # Patches, pixels, channels.
-patches = linear("nn.functional.unfold(input, kernel_size, dilation=1, padding=0, stride=1)", "_C._nn.im2col", "ops.aten.im2col",
-                 input=lambda g, input_shape, kernel_size, dilation, padding, stride:
-                 torch.nn.functional.fold(g, input_shape[-2:], kernel_size, dilation, padding, stride)).call
+linear("nn.functional.unfold(input, kernel_size, dilation=1, padding=0, stride=1)", "_C._nn.im2col", "ops.aten.im2col",
+       input=lambda g, input_shape, kernel_size, dilation, padding, stride:
+       torch.nn.functional.fold(g, input_shape[-2:], kernel_size, dilation, padding, stride))
 linear("nn.functional.fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1)", "_C._nn.col2im", "ops.aten.col2im",
        input=lambda g, kernel_size, dilation, padding, stride:
        torch.nn.functional.unfold(g, kernel_size, dilation, padding, stride))
@@ -88,26 +88,26 @@ def convolution_backward(
     transposed: bool, output_padding: Any, groups: int, output_mask: Any,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """The cotangents of input, weight and bias that the mask asks for, None in place of the others."""
-    options = stride, padding, dilation, transposed, output_padding, groups
+    geometry = stride, padding, dilation, transposed, output_padding, groups
     return (
-        by_input.call(grad_output, weight, input.shape, options) if output_mask[0] else None,
-        by_weight.call(grad_output, input, weight.shape, options) if output_mask[1] else None,
+        by_input.call(grad_output, weight, input.shape, geometry) if output_mask[0] else None,
+        by_weight.call(grad_output, input, weight.shape, geometry) if output_mask[1] else None,
         over_channels(grad_output, weight.shape) if output_mask[2] else None,
     )
 
 
-def convolution(input: Any, weight: Any, options: Any) -> Any:
-    return torch.convolution(input, weight, None, *options)
+def convolution(input: Any, weight: Any, geometry: Any) -> Any:
+    return torch.convolution(input, weight, None, *geometry)
 
 
-def input_kernel(g: Any, weight: Any, shape: Any, options: Any) -> Any:
+def input_kernel(g: Any, weight: Any, shape: Any, geometry: Any) -> Any:
     """Of the input, the kernel reads nothing but the shape."""
-    return aten.convolution_backward.default(g, g.new_empty(shape), weight, None, *options, (True, False, False))[0]
+    return aten.convolution_backward.default(g, g.new_empty(shape), weight, None, *geometry, (True, False, False))[0]
 
 
-def weight_kernel(g: Any, input: Any, shape: Any, options: Any) -> Any:
+def weight_kernel(g: Any, input: Any, shape: Any, geometry: Any) -> Any:
     """Of the weight, the kernel reads nothing but the shape."""
-    return aten.convolution_backward.default(g, input, g.new_empty(shape), None, *options, (False, True, False))[1]
+    return aten.convolution_backward.default(g, input, g.new_empty(shape), None, *geometry, (False, True, False))[1]
 
 
 def by_parts(product: Callable[..., Any], a: Any, b: Any, *args: Any) -> Any:
@@ -118,23 +118,23 @@ def by_parts(product: Callable[..., Any], a: Any, b: Any, *args: Any) -> Any:
     return torch.complex(real, product(a.real, b.imag, *args) + product(a.imag, b.real, *args))
 
 
-def pull_input(g: Any, shape: Any, weight: Any, options: Any, margins: Sequence[int] | None = None) -> Any:
+def pull_input(g: Any, shape: Any, weight: Any, geometry: Any, margins: Sequence[int] | None = None) -> Any:
     """The cotangent of a convolution's input; `margins` is how much longer it was made first, at each end."""
     if g.ndim < weight.ndim:
-        return pull_input(g.unsqueeze(0), (1, *shape), weight, options, margins).squeeze(0)
+        return pull_input(g.unsqueeze(0), (1, *shape), weight, geometry, margins).squeeze(0)
     if margins is None:
-        return by_input(g, weight, shape, options)
+        return by_input(g, weight, shape, geometry)
     longer = [size + more for size, more in zip(shape, [0, 0, *margins[:0:-2]], strict=True)]
-    return torch.constant_pad_nd(by_input(g, weight, longer, options), [-each for each in margins])
+    return torch.constant_pad_nd(by_input(g, weight, longer, geometry), [-each for each in margins])
 
 
-def pull_weight(g: Any, input: Any, shape: Any, options: Any, margins: Sequence[int] | None = None) -> Any:
+def pull_weight(g: Any, input: Any, shape: Any, geometry: Any, margins: Sequence[int] | None = None) -> Any:
     """The cotangent of a convolution's weight."""
     if margins is not None:
         input = torch.constant_pad_nd(input, margins)
     if input.ndim < len(shape):
         g, input = g.unsqueeze(0), input.unsqueeze(0)
-    return by_weight(g, input, shape, options)
+    return by_weight(g, input, shape, geometry)
 
 
 def over_channels(g: Any, weight_shape: Any) -> Any:
@@ -144,7 +144,7 @@ def over_channels(g: Any, weight_shape: Any) -> Any:
 
 
 def straight(weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple[Any, Any]:
-    """The options of a convolution as torch.convolution takes them, and the margins that they leave to be added first.
+    """The geometry of a convolution, as torch.convolution takes it, and the margins to be added to the input first.
 
     To give as much as was put in, 'same' needs an odd padding where a kernel's reach is odd. Half of it, rounded down,
     goes to both sides, and the one more to the far end.
@@ -163,12 +163,12 @@ def straight(weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups
 
 
 def transposed(stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any) -> tuple[Any, ...]:
-    """The options of a transposed convolution as torch.convolution takes them."""
+    """The geometry of a transposed convolution, as torch.convolution takes it."""
     return listed(stride), listed(padding), listed(dilation), True, listed(output_padding), groups
 
 
 def along_time(padding: int) -> tuple[Any, ...]:
-    """The options of a convolution in one dimension that has a padding only."""
+    """The geometry of a convolution in one dimension that has a padding only."""
     return (1,), (padding,), (1,), False, (0,), 1
 
 

@@ -25,17 +25,17 @@ kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # tor
 # Averages. The cotangent has a kernel, which of its second argument reads the shape, and whose own cotangent is an average.
 linear("avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True)",
        input=lambda g, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad:
-       flat(average_2d_back(high(g), high(blank(g, input_shape)), *high_sizes(kernel_size, stride, padding), ceil_mode, count_include_pad, None)))
+       average_1d_back(g, blank(g, input_shape), kernel_size, stride, padding, ceil_mode, count_include_pad))
 linear("avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None)",
        "ops.aten.avg_pool2d", input=lambda g, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override:
        average_2d_back(g, blank(g, input_shape), kernel_size, stride or (), padding, ceil_mode, count_include_pad, divisor_override))
 linear("avg_pool3d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None)",
        "ops.aten.avg_pool3d", input=lambda g, input_shape, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override:
        average_3d_back(g, blank(g, input_shape), kernel_size, stride or (), padding, ceil_mode, count_include_pad, divisor_override))
-average_2d_back = linear("ops.aten.avg_pool2d_backward(grad_output, input, *options)", function=aten.avg_pool2d_backward.default,
-                         grad_output=lambda g, options: kernels.avg_pool2d(g, *options))
-average_3d_back = linear("ops.aten.avg_pool3d_backward(grad_output, input, *options)", function=aten.avg_pool3d_backward.default,
-                         grad_output=lambda g, options: kernels.avg_pool3d(g, *options))
+average_2d_back = linear("ops.aten.avg_pool2d_backward(grad_output, input, *geometry)", function=aten.avg_pool2d_backward.default,
+                         grad_output=lambda g, geometry: kernels.avg_pool2d(g, *geometry))
+average_3d_back = linear("ops.aten.avg_pool3d_backward(grad_output, input, *geometry)", function=aten.avg_pool3d_backward.default,
+                         grad_output=lambda g, geometry: kernels.avg_pool3d(g, *geometry))
 
 # Averages over as many windows as there shall be values; over everything, where there shall be one.
 linear("adaptive_avg_pool1d(input, output_size)", input=lambda g, input_shape: evenly(g, input_shape, 1)
@@ -52,9 +52,9 @@ adaptive_3d_back = linear("ops.aten._adaptive_avg_pool3d_backward(grad_output, i
                           grad_output=lambda g, grad_output_shape: kernels.adaptive_avg_pool3d(g, grad_output_shape[-3:]))
 
 # From the cotangents of maxima to that of what they were taken from; the way back picks them out again.
-max_2d_back = linear("ops.aten.max_pool2d_with_indices_backward(grad_output, input, kernel_size, stride, padding, dilation, ceil_mode, indices)",
+max_2d_back = linear("ops.aten.max_pool2d_with_indices_backward(grad_output, input, size, stride, padding, dilation, ceil_mode, indices)",
                      function=aten.max_pool2d_with_indices_backward.default, grad_output=lambda g, indices: picked(g, indices, 2))
-max_3d_back = linear("ops.aten.max_pool3d_with_indices_backward(grad_output, input, kernel_size, stride, padding, dilation, ceil_mode, indices)",
+max_3d_back = linear("ops.aten.max_pool3d_with_indices_backward(grad_output, input, size, stride, padding, dilation, ceil_mode, indices)",
                      function=aten.max_pool3d_with_indices_backward.default, grad_output=lambda g, indices: picked(g, indices, 3))
 adaptive_max_2d_back = linear("ops.aten.adaptive_max_pool2d_backward(grad_output, input, indices)",
                               function=aten.adaptive_max_pool2d_backward.default, grad_output=lambda g, indices: picked(g, indices, 2))
@@ -80,14 +80,14 @@ def selecting(name: str, function: Callable[..., Any], back: Callable[..., Any])
     """An op with the results (values, indices), of the `function` on torch tensors that finds both.
 
     The node is that of the values alone, and saves the indices. `back` takes g, a tensor of the input's shape, the
-    options and the indices.
+    geometry and the indices.
     """
-    rules = {"input": lambda g, input_shape, residuals, options: back(g, blank(g, input_shape), *options, residuals)}
-    values = Op(f"{name}(input, found, options)", rules, lambda input, found, options: found).call
+    rules = {"input": lambda g, input_shape, residuals, geometry: back(g, blank(g, input_shape), *geometry, residuals)}
+    values = Op(f"{name}(input, found, geometry)", rules, lambda input, found, geometry: found).call
 
-    def call(input: Any, *options: Any, **unsaved: Any) -> tuple[Any, Any]:
-        found = function(plain(input), *options, **unsaved)
-        return values(input, found, options), Tensor(found[1])
+    def call(input: Any, *geometry: Any, **unsaved: Any) -> tuple[Any, Any]:
+        found = function(plain(input), *geometry, **unsaved)
+        return values(input, found, geometry), Tensor(found[1])
 
     return call
 
@@ -138,6 +138,10 @@ def fractional_max_pool(count: int, function: Callable[..., Any], back: Callable
     @composed(f"_C._nn.{name}", f"ops.aten.{name}")
     def call(input: Any, kernel_size: Any, output_size: Any, random_samples: Any) -> Any:
         return both(input, kernel_size, output_size, random_samples=plain(random_samples))
+
+
+def average_1d_back(g: Any, input: Any, size: Any, stride: Any, padding: Any, *more: Any) -> Any:
+    return flat(average_2d_back(high(g), high(input), *high_sizes(size, stride, padding), *more, None))
 
 
 def max_1d_back(g: Any, input: Any, size: Any, stride: Any, padding: Any, dilation: Any, *more: Any) -> Any:
