@@ -63,8 +63,8 @@ def test_other_kinds() -> None:
 
 
 def test_where_others_differ() -> None:
-    assert any("JAX 1" in note for note in ts.rule(torch.abs).notes)
-    assert any("torch NaN" in note for note in ts.rule(torch.hypot).notes)
+    assert any("JAX: 1" in note for note in ts.rule(torch.abs).notes)
+    assert any("torch: NaN" in note for note in ts.rule(torch.hypot).notes)
 
 
 def test_what_is_no_function() -> None:

@@ -105,7 +105,8 @@ def _of_op(op: Op, notes: list[str]) -> RuleCard:
 
 def _notes(names: list[str]) -> list[str]:
     about = [row for row in CONVENTIONS if not set(names).isdisjoint(row.ops.split())]
-    return [f"{row.where}: {row.ours}; torch {row.torch}, JAX {row.jax}" for row in about]
+    notes = [f"{row.where}: {row.ours} (torch: {row.torch}; JAX: {row.jax})" for row in about]
+    return [note.replace("`", "").replace("**", "") for note in notes]
 
 
 def formula(function: Callable[..., Any]) -> str:
