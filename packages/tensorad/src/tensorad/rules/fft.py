@@ -1,0 +1,218 @@
+"""Fourier transforms: all of torch.fft, and the short-time transform and its inverse.
+
+A transform is a symmetric matrix, so on complex numbers it is its own way back. A spectrum of real numbers is stored as
+its first half, whose inner values stand for two each: there the way back is the transform of the other kind, of these
+values halved or doubled. Padding is undone by cutting, and cutting by padding.
+"""
+
+from typing import Any
+
+import torch
+
+from tensorad.op import defrule, linear
+from tensorad.rules.shapes import unpadded
+
+aten, fft = torch.ops.aten, torch.fft
+
+
+def to_real(signature: str, **rules: Any) -> None:
+    """`linear`, where the engine has to make a cotangent real: real numbers may be given for half a spectrum."""
+    linear(signature, **rules).trusted = False
+
+
+# fmt: off
+
+# From complex numbers to complex numbers.
+linear("fft.fft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: fitted(fft.fft(g, None, dim, norm), input_shape))
+linear("fft.ifft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: fitted(fft.ifft(g, None, dim, norm), input_shape))
+linear("fft.fft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.fftn(g, sizes(s), dim, norm), input_shape))
+linear("fft.ifft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.ifftn(g, sizes(s), dim, norm), input_shape))
+linear("fft.fftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.fftn(g, sizes(s), dim, norm), input_shape))
+linear("fft.ifftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.ifftn(g, sizes(s), dim, norm), input_shape))
+
+# From real numbers to half a spectrum.
+linear("fft.rfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: from_half(fft.hfft, g, input_shape, n, dim, norm))
+linear("fft.ihfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: from_half(fft.irfft, g, input_shape, n, dim, norm))
+linear("fft.rfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.hfftn, g, input_shape, s, dim, norm))
+linear("fft.ihfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.irfftn, g, input_shape, s, dim, norm))
+linear("fft.rfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.hfftn, g, input_shape, s, dim, norm))
+linear("fft.ihfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.irfftn, g, input_shape, s, dim, norm))
+
+# From half a spectrum to real numbers.
+to_real("fft.hfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: to_half(fft.rfft, g, input_shape, None, dim, norm))
+to_real("fft.irfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: to_half(fft.ihfft, g, input_shape, None, dim, norm))
+to_real("fft.hfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.rfftn, g, input_shape, s, dim, norm))
+to_real("fft.irfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.ihfftn, g, input_shape, s, dim, norm))
+to_real("fft.hfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.rfftn, g, input_shape, s, dim, norm))
+to_real("fft.irfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.ihfftn, g, input_shape, s, dim, norm))
+
+linear("fft.fftshift(input, dim=None)", input=lambda g, dim: fft.ifftshift(g, dim))
+linear("fft.ifftshift(input, dim=None)", input=lambda g, dim: fft.fftshift(g, dim))
+
+# What all of these are made of in torch, and so is everything else that transforms.
+c2c = linear("ops.aten._fft_c2c(self, dim, normalization, forward)",
+             self=lambda g, dim, normalization, forward: c2c(g, dim, normalization, forward))
+r2c = linear("ops.aten._fft_r2c(self, dim, normalization, onesided)", self=lambda g, self_shape, dim, normalization, onesided:
+             c2r(halved(g, dim[-1], self_shape[dim[-1]]).conj(), dim, normalization, self_shape[dim[-1]]) if onesided
+             else c2c(g, dim, normalization, True))
+c2r = linear("ops.aten._fft_c2r(self, dim, normalization, last_dim_size)", self=lambda g, self_shape, dim, normalization:
+             fitted(doubled(r2c(g, dim, normalization, True), dim[-1], g.shape[dim[-1]]).conj(), self_shape))
+
+# Short-time transforms: of windows cut from a signal, and back.
+defrule("stft(input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode='reflect', normalized=False, "
+        "onesided=None, return_complex=None, align_to_window=None)",
+        input=lambda g, input_shape, n_fft, hop_length, win_length, window, center, pad_mode, normalized, return_complex, align_to_window:
+        stft_by_input(framed(g, n_fft, normalized, return_complex), input_shape, hop_length, whole(window, n_fft, win_length),
+                      *border(n_fft, win_length, center, pad_mode, align_to_window)),
+        window=lambda g, input, window_shape, n_fft, hop_length, win_length, center, pad_mode, normalized, return_complex, align_to_window:
+        stft_by_window(framed(g, n_fft, normalized, return_complex), input, hop_length, window_shape,
+                       *border(n_fft, win_length, center, pad_mode, align_to_window)))
+defrule("istft(input, n_fft, hop_length=None, win_length=None, window=None, center=True, normalized=False, onesided=None, "
+        "length=None, return_complex=False)",
+        input=lambda g, input_shape, n_fft, hop_length, win_length, window, center, normalized, return_complex:
+        istft_by_input(g, input_shape, n_fft, hop_length, whole(window, n_fft, win_length), center, normalized, return_complex),
+        window=lambda g, input, n_fft, hop_length, win_length, window, center, normalized, return_complex, out:
+        istft_by_window(g, input, n_fft, hop_length, window.shape, whole(window, n_fft, win_length), center, normalized, return_complex, out))
+overlap_add = linear("overlap_add(grad_in, input_sizes, dim, size, step)", "ops.aten.unfold_backward", function=aten.unfold_backward,
+                     grad_in=lambda g, dim, size, step: g.unfold(dim, size, step))
+
+# fmt: on
+
+
+def fitted(value: Any, shape: Any) -> Any:
+    """`value` cut or padded with zeros, at the end of each dimension, to this shape."""
+    if value.shape == shape:
+        return value
+    widths = [width for now, size in zip(value.shape, shape, strict=True) for width in (size - now, 0)]
+    return torch.constant_pad_nd(value, widths[::-1])
+
+
+def sizes(s: Any) -> Any:
+    """What stands in for `s` on the way back: as many dimensions, each as long as it is."""
+    return [-1] * len(s) if isinstance(s, tuple | list) else None if s is None else -1
+
+
+def last(dim: Any) -> int:
+    """The dimension that is halved."""
+    return -1 if dim is None else dim if isinstance(dim, int) else dim[-1]
+
+
+def from_half(transform: Any, g: Any, shape: Any, s: Any, dim: Any, norm: Any) -> Any:
+    """The way back from half a spectrum to real numbers of this shape, by a transform that takes such a half."""
+    size = -1 if s is None else last(s)
+    size = shape[last(dim)] if size == -1 else size
+    if isinstance(dim, int):
+        return fitted(transform(halved(g, dim, size), size, dim, norm), shape)
+    count = g.ndim if s is None and dim is None else len(s if dim is None else dim)
+    return fitted(transform(halved(g, last(dim), size), [-1] * (count - 1) + [size], dim, norm), shape)
+
+
+def to_half(transform: Any, g: Any, shape: Any, s: Any, dim: Any, norm: Any) -> Any:
+    """The way back from real numbers to half a spectrum of this shape, by a transform that gives such a half."""
+    return fitted(doubled(transform(g, sizes(s), dim, norm), last(dim), g.shape[last(dim)]), shape)
+
+
+def halved(half: Any, dim: int, size: int) -> Any:
+    """Half of what stands for two values each, in half of a spectrum of this size."""
+    return weighted(half, dim, size, 0.5)
+
+
+def doubled(half: Any, dim: int, size: int) -> Any:
+    """Twice what stands for two values each, in half of a spectrum of this size."""
+    return weighted(half, dim, size, 2)
+
+
+def weighted(half: Any, dim: int, size: int, inner: float) -> Any:
+    """`half` with a factor on the inner values: not on the first, nor on the last of an even size, which stand for one."""
+    factors = torch.full((half.shape[dim],), inner, dtype=half.dtype, device=half.device)
+    factors[0] = 1
+    if size % 2 == 0:
+        factors[size // 2] = 1
+    return half * factors.reshape([-1 if place == dim % half.ndim else 1 for place in range(half.ndim)])
+
+
+def whole(window: Any, n_fft: int, win_length: int | None) -> Any:
+    """The window in the middle of `n_fft` places, zeros around it; None if it is ones everywhere."""
+    if window is None and win_length in (None, n_fft):
+        return None
+    window = torch.ones(win_length or n_fft) if window is None else window
+    before, after = around(window.shape, n_fft)
+    return torch.constant_pad_nd(window, (before, after)) if before or after else window
+
+
+def around(shape: Any, n_fft: int) -> tuple[int, int]:
+    """How many places are before and behind a window of this shape, among `n_fft`."""
+    rest = n_fft - shape[0]
+    return rest // 2, rest - rest // 2
+
+
+def shared_window(cotangents: Any, shape: Any) -> Any:
+    """The cotangent of a window of this shape, from those of all frames that were multiplied by it."""
+    total = cotangents.flatten(0, -2).sum(0)
+    return total.narrow(0, around(shape, len(total))[0], shape[0])
+
+
+def border(n_fft: int, win_length: int | None, center: bool, pad_mode: str, align: bool | None) -> tuple[int, str]:
+    """How far, and with what, stft pads a signal at both ends."""
+    return (n_fft // 2, pad_mode) if center else ((n_fft - (win_length or n_fft)) // 2 if align else 0, "constant")
+
+
+def framed(g: Any, n_fft: int, normalized: bool, return_complex: bool | None) -> Any:
+    """The cotangents of stft's windowed frames, of shape (..., frames, n_fft)."""
+    if not (return_complex or g.is_complex()):
+        g = torch.view_as_complex(g.contiguous()).conj()
+    g, norm = g.mT, "ortho" if normalized else "backward"
+    if g.shape[-1] == n_fft:
+        return fft.fft(g, norm=norm)
+    return fft.hfft(halved(g, -1, n_fft), n_fft, norm=norm)
+
+
+def stft_by_input(frames: Any, shape: Any, hop: int | None, window: Any, width: int, pad_mode: str) -> Any:
+    n_fft = frames.shape[-1]
+    frames = frames if window is None else frames * window
+    signal = overlap_add(frames, [*shape[:-1], shape[-1] + 2 * width], len(shape) - 1, n_fft, hop or n_fft // 4)
+    if not width:
+        return signal
+    if pad_mode == "constant":
+        return signal.narrow(-1, width, shape[-1])
+    return unpadded(signal, shape, (width, width), pad_mode)
+
+
+def stft_by_window(frames: Any, input: Any, hop: int | None, shape: Any, width: int, pad_mode: str) -> Any:
+    n_fft = frames.shape[-1]
+    if width:
+        rows = input.reshape(1, -1, input.shape[-1])  # reflection takes nothing without batch and channels
+        input = torch.nn.functional.pad(rows, (width, width), pad_mode).reshape(*input.shape[:-1], -1)
+    return shared_window(frames * input.unfold(-1, n_fft, hop or n_fft // 4), shape)
+
+
+def istft_by_input(
+    g: Any, shape: Any, n_fft: int, hop: int | None, window: Any, center: bool, normalized: bool, return_complex: bool
+) -> Any:
+    frames = reframed(g, shape[-1], n_fft, hop, window, center)
+    frames, norm = frames if window is None else frames * window, "ortho" if normalized else "backward"
+    if return_complex:
+        return fft.ifft(frames, norm=norm).mT
+    return fitted(doubled(fft.ihfft(frames, norm=norm), -1, n_fft).mT, shape)
+
+
+def istft_by_window(
+    g: Any, input: Any, n_fft: int, hop: int | None, shape: Any, window: Any, center: bool, normalized: bool,
+    return_complex: bool, out: Any,
+) -> Any:  # fmt: skip
+    """The window is a factor of each frame, and, squared, in the sum that the frames' sum is divided by."""
+    spectra, norm = input.mT, "ortho" if normalized else "backward"
+    frames = fft.ifft(spectra, norm=norm) if return_complex else fft.irfft(spectra, n_fft, norm=norm)
+    direct, squared = (reframed(each, input.shape[-1], n_fft, hop, window, center) for each in (g, g * out))
+    return shared_window(direct * frames - 2 * window * squared, shape)
+
+
+def reframed(g: Any, count: int, n_fft: int, hop: int | None, window: Any, center: bool) -> Any:
+    """The cotangents of the frames that istft adds up, and divides by the sum of their squared windows."""
+    hop = hop or n_fft // 4
+    start, end = n_fft // 2 if center else 0, n_fft + hop * (count - 1)
+    length = min(g.shape[-1], end - start)  # torch pads the result to the length asked for
+    window = torch.ones(n_fft, dtype=g.dtype, device=g.device) if window is None else window
+    weights = overlap_add((window * window).expand(count, n_fft), [end], 0, n_fft, hop).narrow(0, start, length)
+    quotient = g.narrow(-1, 0, length) / weights
+    return torch.constant_pad_nd(quotient, (start, end - start - length)).unfold(-1, n_fft, hop)
