@@ -1,7 +1,7 @@
 """Fourier transforms: all of torch.fft, and the short-time transform and its inverse.
 
 A transform is a symmetric matrix, so on complex numbers it is its own way back. A spectrum of real numbers is stored as
-its first half, whose inner values stand for two each: there the way back is the transform of the other kind, of these
+its first half, whose inner values stand for two each: there the way back is the transform of the other kind, with these
 values halved or doubled. Padding is undone by cutting, and cutting by padding.
 """
 
@@ -12,7 +12,8 @@ import torch
 from tensorad.op import defrule, linear
 from tensorad.rules.shapes import unpadded
 
-aten, fft = torch.ops.aten, torch.fft
+FORWARD = {None: 0, "backward": 0, "ortho": 1, "forward": 2}  # torch's numbers: not scaled, by 1 / sqrt(n), by 1 / n
+INVERSE = {None: 2, "backward": 2, "ortho": 1, "forward": 0}
 
 
 def to_real(signature: str, **rules: Any) -> None:
@@ -23,40 +24,46 @@ def to_real(signature: str, **rules: Any) -> None:
 # fmt: off
 
 # From complex numbers to complex numbers.
-linear("fft.fft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: fitted(fft.fft(g, None, dim, norm), input_shape))
-linear("fft.ifft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: fitted(fft.ifft(g, None, dim, norm), input_shape))
-linear("fft.fft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.fftn(g, sizes(s), dim, norm), input_shape))
-linear("fft.ifft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.ifftn(g, sizes(s), dim, norm), input_shape))
-linear("fft.fftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.fftn(g, sizes(s), dim, norm), input_shape))
-linear("fft.ifftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: fitted(fft.ifftn(g, sizes(s), dim, norm), input_shape))
+linear("fft.fft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: through(g, input_shape, n, dim, FORWARD[norm], True))
+linear("fft.fft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: through(g, input_shape, s, dim, FORWARD[norm], True))
+linear("fft.fftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: through(g, input_shape, s, dim, FORWARD[norm], True))
+linear("fft.ifft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: through(g, input_shape, n, dim, INVERSE[norm], False))
+linear("fft.ifft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: through(g, input_shape, s, dim, INVERSE[norm], False))
+linear("fft.ifftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: through(g, input_shape, s, dim, INVERSE[norm], False))
 
 # From real numbers to half a spectrum.
-linear("fft.rfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: from_half(fft.hfft, g, input_shape, n, dim, norm))
-linear("fft.ihfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: from_half(fft.irfft, g, input_shape, n, dim, norm))
-linear("fft.rfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.hfftn, g, input_shape, s, dim, norm))
-linear("fft.ihfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.irfftn, g, input_shape, s, dim, norm))
-linear("fft.rfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.hfftn, g, input_shape, s, dim, norm))
-linear("fft.ihfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(fft.irfftn, g, input_shape, s, dim, norm))
+linear("fft.rfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: from_half(g, input_shape, n, dim, FORWARD[norm]))
+linear("fft.rfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(g, input_shape, s, dim, FORWARD[norm]))
+linear("fft.rfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(g, input_shape, s, dim, FORWARD[norm]))
+linear("fft.ihfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: from_half(g.conj(), input_shape, n, dim, INVERSE[norm]))
+linear("fft.ihfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(g.conj(), input_shape, s, dim, INVERSE[norm]))
+linear("fft.ihfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(g.conj(), input_shape, s, dim, INVERSE[norm]))
 
 # From half a spectrum to real numbers.
-to_real("fft.hfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: to_half(fft.rfft, g, input_shape, None, dim, norm))
-to_real("fft.irfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, dim, norm: to_half(fft.ihfft, g, input_shape, None, dim, norm))
-to_real("fft.hfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.rfftn, g, input_shape, s, dim, norm))
-to_real("fft.irfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.ihfftn, g, input_shape, s, dim, norm))
-to_real("fft.hfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.rfftn, g, input_shape, s, dim, norm))
-to_real("fft.irfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(fft.ihfftn, g, input_shape, s, dim, norm))
+to_real("fft.irfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: to_half(g, input_shape, n, dim, INVERSE[norm]))
+to_real("fft.irfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, INVERSE[norm]))
+to_real("fft.irfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, INVERSE[norm]))
+to_real("fft.hfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: to_half(g, input_shape, n, dim, FORWARD[norm]).conj())
+to_real("fft.hfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, FORWARD[norm]).conj())
+to_real("fft.hfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, FORWARD[norm]).conj())
 
-linear("fft.fftshift(input, dim=None)", input=lambda g, dim: fft.ifftshift(g, dim))
-linear("fft.ifftshift(input, dim=None)", input=lambda g, dim: fft.fftshift(g, dim))
+linear("fft.fftshift(input, dim=None)", input=lambda g, dim: torch.fft.ifftshift(g, dim))
+linear("fft.ifftshift(input, dim=None)", input=lambda g, dim: torch.fft.fftshift(g, dim))
 
-# What all of these are made of in torch, and so is everything else that transforms.
-c2c = linear("ops.aten._fft_c2c(self, dim, normalization, forward)",
+# What all of these are made of in torch, and so is everything else that transforms; and the ways back of two of them.
+c2c = linear("_fft_c2c(self, dim, normalization, forward)", "ops.aten._fft_c2c",
              self=lambda g, dim, normalization, forward: c2c(g, dim, normalization, forward))
-r2c = linear("ops.aten._fft_r2c(self, dim, normalization, onesided)", self=lambda g, self_shape, dim, normalization, onesided:
-             c2r(halved(g, dim[-1], self_shape[dim[-1]]).conj(), dim, normalization, self_shape[dim[-1]]) if onesided
-             else c2c(g, dim, normalization, True))
-c2r = linear("ops.aten._fft_c2r(self, dim, normalization, last_dim_size)", self=lambda g, self_shape, dim, normalization:
-             fitted(doubled(r2c(g, dim, normalization, True), dim[-1], g.shape[dim[-1]]).conj(), self_shape))
+r2c = linear("_fft_r2c(self, dim, normalization, onesided)", "ops.aten._fft_r2c",
+             self=lambda g, self_shape, dim, normalization, onesided:
+             r2c_back(g, dim, normalization, self_shape[dim[-1]]) if onesided else c2c(g, dim, normalization, True))
+c2r = linear("_fft_c2r(self, dim, normalization, last_dim_size)", "ops.aten._fft_c2r",
+             self=lambda g, self_shape, dim, normalization: fitted(c2r_back(g, dim, normalization), self_shape))
+r2c_back = linear("r2c_back(g, dim, normalization, size)", function=lambda g, dim, normalization, size:
+                  torch._fft_c2r(weighted(g.conj_physical(), dim[-1], size, 0.5), dim, normalization, size),
+                  g=lambda g, dim, normalization: r2c(g, dim, normalization, True))
+c2r_back = linear("c2r_back(g, dim, normalization)", function=lambda g, dim, normalization:
+                  weighted(torch._fft_r2c(g, dim, normalization, True), dim[-1], g.shape[dim[-1]], 2).conj(),
+                  g=lambda g, g_shape, dim, normalization: c2r(g, dim, normalization, g_shape[dim[-1]]))
 
 # Short-time transforms: of windows cut from a signal, and back.
 defrule("stft(input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode='reflect', normalized=False, "
@@ -73,7 +80,7 @@ defrule("istft(input, n_fft, hop_length=None, win_length=None, window=None, cent
         istft_by_input(g, input_shape, n_fft, hop_length, whole(window, n_fft, win_length), center, normalized, return_complex),
         window=lambda g, input, n_fft, hop_length, win_length, window, center, normalized, return_complex, out:
         istft_by_window(g, input, n_fft, hop_length, window.shape, whole(window, n_fft, win_length), center, normalized, return_complex, out))
-overlap_add = linear("overlap_add(grad_in, input_sizes, dim, size, step)", "ops.aten.unfold_backward", function=aten.unfold_backward,
+overlap_add = linear("overlap_add(grad_in, input_sizes, dim, size, step)", "ops.aten.unfold_backward", function=torch.ops.aten.unfold_backward,
                      grad_in=lambda g, dim, size, step: g.unfold(dim, size, step))
 
 # fmt: on
@@ -87,48 +94,38 @@ def fitted(value: Any, shape: Any) -> Any:
     return torch.constant_pad_nd(value, widths[::-1])
 
 
-def sizes(s: Any) -> Any:
-    """What stands in for `s` on the way back: as many dimensions, each as long as it is."""
-    return [-1] * len(s) if isinstance(s, tuple | list) else None if s is None else -1
+def dims(ndim: int, s: Any, dim: Any) -> list[int]:
+    """The dimensions of a transform, counted from the first: those given, or the last ones, or all of them."""
+    if dim is None:
+        return [*range(0 if s is None else ndim - len(listed(s)), ndim)]
+    return [each % ndim for each in listed(dim)]
 
 
-def last(dim: Any) -> int:
-    """The dimension that is halved."""
-    return -1 if dim is None else dim if isinstance(dim, int) else dim[-1]
+def listed(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
 
 
-def from_half(transform: Any, g: Any, shape: Any, s: Any, dim: Any, norm: Any) -> Any:
-    """The way back from half a spectrum to real numbers of this shape, by a transform that takes such a half."""
-    size = -1 if s is None else last(s)
-    size = shape[last(dim)] if size == -1 else size
-    if isinstance(dim, int):
-        return fitted(transform(halved(g, dim, size), size, dim, norm), shape)
-    count = g.ndim if s is None and dim is None else len(s if dim is None else dim)
-    return fitted(transform(halved(g, last(dim), size), [-1] * (count - 1) + [size], dim, norm), shape)
+def through(g: Any, shape: Any, s: Any, dim: Any, normalization: int, forward: bool) -> Any:
+    """The way back between complex numbers."""
+    return fitted(c2c(g, dims(g.ndim, s, dim), normalization, forward), shape)
 
 
-def to_half(transform: Any, g: Any, shape: Any, s: Any, dim: Any, norm: Any) -> Any:
-    """The way back from real numbers to half a spectrum of this shape, by a transform that gives such a half."""
-    return fitted(doubled(transform(g, sizes(s), dim, norm), last(dim), g.shape[last(dim)]), shape)
+def from_half(g: Any, shape: Any, s: Any, dim: Any, normalization: int) -> Any:
+    """The way back from half a spectrum to real numbers of this shape."""
+    places = dims(g.ndim, s, dim)
+    size = -1 if s is None else listed(s)[-1]
+    return fitted(r2c_back(g, places, normalization, shape[places[-1]] if size == -1 else size), shape)
 
 
-def halved(half: Any, dim: int, size: int) -> Any:
-    """Half of what stands for two values each, in half of a spectrum of this size."""
-    return weighted(half, dim, size, 0.5)
+def to_half(g: Any, shape: Any, s: Any, dim: Any, normalization: int) -> Any:
+    """The way back from real numbers to half a spectrum of this shape."""
+    return fitted(c2r_back(g, dims(g.ndim, s, dim), normalization), shape)
 
 
-def doubled(half: Any, dim: int, size: int) -> Any:
-    """Twice what stands for two values each, in half of a spectrum of this size."""
-    return weighted(half, dim, size, 2)
-
-
-def weighted(half: Any, dim: int, size: int, inner: float) -> Any:
-    """`half` with a factor on the inner values: not on the first, nor on the last of an even size, which stand for one."""
-    factors = torch.full((half.shape[dim],), inner, dtype=half.dtype, device=half.device)
-    factors[0] = 1
-    if size % 2 == 0:
-        factors[size // 2] = 1
-    return half * factors.reshape([-1 if place == dim % half.ndim else 1 for place in range(half.ndim)])
+def weighted(half: Any, dim: int, size: int, factor: float) -> Any:
+    """`half` of a spectrum of this size, changed: times the factor, but for the values that stand for one alone."""
+    half.narrow(dim, 1, (size - 1) // 2).mul_(factor)
+    return half
 
 
 def whole(window: Any, n_fft: int, win_length: int | None) -> Any:
@@ -161,10 +158,8 @@ def framed(g: Any, n_fft: int, normalized: bool, return_complex: bool | None) ->
     """The cotangents of stft's windowed frames, of shape (..., frames, n_fft)."""
     if not (return_complex or g.is_complex()):
         g = torch.view_as_complex(g.contiguous()).conj()
-    g, norm = g.mT, "ortho" if normalized else "backward"
-    if g.shape[-1] == n_fft:
-        return fft.fft(g, norm=norm)
-    return fft.hfft(halved(g, -1, n_fft), n_fft, norm=norm)
+    g, place, normalization = g.mT, [g.ndim - 1], int(normalized)
+    return c2c(g, place, normalization, True) if g.shape[-1] == n_fft else r2c_back(g, place, normalization, n_fft)
 
 
 def stft_by_input(frames: Any, shape: Any, hop: int | None, window: Any, width: int, pad_mode: str) -> Any:
@@ -190,10 +185,11 @@ def istft_by_input(
     g: Any, shape: Any, n_fft: int, hop: int | None, window: Any, center: bool, normalized: bool, return_complex: bool
 ) -> Any:
     frames = reframed(g, shape[-1], n_fft, hop, window, center)
-    frames, norm = frames if window is None else frames * window, "ortho" if normalized else "backward"
+    frames = frames if window is None else frames * window
+    place, normalization = [g.ndim], 1 if normalized else 2
     if return_complex:
-        return fft.ifft(frames, norm=norm).mT
-    return fitted(doubled(fft.ihfft(frames, norm=norm), -1, n_fft).mT, shape)
+        return c2c(frames, place, normalization, False).mT
+    return fitted(c2r_back(frames, place, normalization).mT, shape)
 
 
 def istft_by_window(
@@ -201,8 +197,8 @@ def istft_by_window(
     return_complex: bool, out: Any,
 ) -> Any:  # fmt: skip
     """The window is a factor of each frame, and, squared, in the sum that the frames' sum is divided by."""
-    spectra, norm = input.mT, "ortho" if normalized else "backward"
-    frames = fft.ifft(spectra, norm=norm) if return_complex else fft.irfft(spectra, n_fft, norm=norm)
+    transform, norm = torch.fft.ifft if return_complex else torch.fft.irfft, "ortho" if normalized else "backward"
+    frames = transform(input, n_fft, -2, norm).mT
     direct, squared = (reframed(each, input.shape[-1], n_fft, hop, window, center) for each in (g, g * out))
     return shared_window(direct * frames - 2 * window * squared, shape)
 
