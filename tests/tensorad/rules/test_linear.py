@@ -28,7 +28,7 @@ x.mv(y)                         | 2,3 & 3
 torch.dot(x, y)                 | 3 & 3 ; 0 & 0
 x.dot(y)                        | 3 & 3
 torch.vdot(x, y)                | 3 & 3
-torch.linalg.vecdot(x, y)       | 3 & 3 ; 2,3 & 2,3 ; 2,3 & 3 ; 4,1,3 & 2,3
+torch.linalg.vecdot(x, y)       | 3 & 3 ; 3,3 & 3 ; 2,3 & 2,3 ; 2,3 & 3 ; 4,1,3 & 2,3
 torch.linalg.vecdot(x, y, dim=0)| 3,2 & 3,2 ; 3,1 & 3,4
 torch.inner(x, y)               | 3 & 3 ; 2,3 & 3 ; 2,3 & 4,3 ; 5,2,3 & 4,3 ; & 2,3 ; 2,3 & ; &
 x.inner(y)                      | 2,3 & 4,3
@@ -43,6 +43,7 @@ torch.cross(x, y, dim=1)        | 2,3 & 2,3
 x.cross(y, -1)                  | 2,3 & 2,3
 torch.tensordot(x, y, 1)        | 2,3 & 3,4 ; 3 & 3 ; 4,2,3 & 3,2
 torch.tensordot(x, y, dims=2)   | 4,2,3 & 2,3,5 ; 2,3 & 2,3
+torch.tensordot(x, y, ([1], [0]))  | 2,1 & 3,1 ; 1,3 & 1,3
 torch.tensordot(x, y, 0)        | 2,3 & 4 ; & 2
 torch.tensordot(x, y, ([0, 2], [1, 0]))     | 2,4,3 & 3,2,5 ; 2,4,3 & 3,2
 torch.tensordot(x, y, dims=([-1], [-2]))    | 2,3 & 4,3,2 ; 2,1 & 4,3,2 ; 2,3 & 4,1,2
@@ -81,7 +82,7 @@ torch.linalg.matrix_power(x, n=10)      | 2,2
 """
 EINSUMS = """
 torch.einsum('ij,jk->ik', x, y)         | 2,3 & 3,4 ; 0,3 & 3,4
-torch.einsum('ij,jk', x, y)             | 2,3 & 3,4 ; 2,3 & 1,4 ; 2,1 & 3,4
+torch.einsum('ij,jk', x, y)             | 2,1 & 3,1 ; 2,3 & 3,4 ; 2,3 & 1,4 ; 2,1 & 3,4
 torch.einsum('ij, jk -> ki', [x, y])    | 2,3 & 3,4
 torch.einsum('i,j->ij', x, y)           | 2 & 3
 torch.einsum('i,i', x, y)               | 3 & 3

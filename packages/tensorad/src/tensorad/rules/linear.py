@@ -20,12 +20,13 @@ defrule("bmm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, in
 defrule("mv(input, vec)", input=lambda g, vec: torch.outer(g, vec), vec=lambda g, input: input.mT @ g)
 defrule("dot(input, tensor)", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
 defrule("vdot(input, other)", input=lambda g, other: (g * other).conj(), other=lambda g, input: g * input.conj())
-defrule("linalg.vecdot(x, y, *, dim=-1)",
-        x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
-defrule("outer(input, vec2)", "ger", input=lambda g, vec2: g @ vec2, vec2=lambda g, input: g.mT @ input)
+vecdot = defrule("linalg.vecdot(x, y, *, dim=-1)",
+                 x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
+vecdot.trusted = False  # an operand may be broadcast and still have the output's shape: the engine is to compare
+defrule("outer(input, vec2)", "ger", input=lambda g, vec2: g @ alike(vec2, g), vec2=lambda g, input: g.mT @ alike(input, g))
 defrule("kron(input, other)",
-        input=lambda g, input_shape, other: torch.tensordot(blocks(g, input_shape, other.shape), padded(other, g.ndim), g.ndim),
-        other=lambda g, input, other_shape: torch.tensordot(padded(input, g.ndim), blocks(g, input.shape, other_shape), g.ndim))
+        input=lambda g, input_shape, other: torch.tensordot(blocks(g, input_shape, other.shape), padded(other, g), g.ndim),
+        other=lambda g, input, other_shape: torch.tensordot(padded(input, g), blocks(g, input.shape, other_shape), g.ndim))
 cross = defrule("linalg.cross(input, other, *, dim=-1)",
                 input=lambda g, other, dim: torch.linalg.cross(other, g, dim=dim),
                 other=lambda g, input, dim: torch.linalg.cross(g, input, dim=dim)).call
@@ -130,9 +131,14 @@ def scaled(g: Any, factor: Any) -> Any:
     return g if factor == 1 else g * factor
 
 
-def padded(value: Any, ndim: int) -> Any:
-    """`value` with leading dimensions of size 1, up to `ndim` of them."""
-    return value.reshape((1,) * (ndim - value.ndim) + tuple(value.shape))
+def alike(value: Any, g: Any) -> Any:
+    """`value`, which may be real, as complex as g: matrix products do not promote."""
+    return value if value.dtype == g.dtype else value.to(g.dtype)
+
+
+def padded(value: Any, g: Any) -> Any:
+    """`value` with leading dimensions of size 1, up to as many as g has."""
+    return alike(value, g).reshape((1,) * (g.ndim - value.ndim) + tuple(value.shape))
 
 
 def blocks(g: Any, outer: Sequence[int], inner: Sequence[int]) -> Any:
@@ -199,7 +205,8 @@ def contracted(g: Any, equation: str, place: int, shapes: Sequence[Any], *others
     made = [g.new_ones(1) if dim is None else torch.eye(shape[dim], dtype=g.dtype, device=g.device) for dim in extras]
     found = torch.einsum(adjoint, g, *others, *made)
     # A letter that only this operand has was summed, and one that is 1 elsewhere broadcast: all along it get the same.
-    return found if found.shape == shape else found.expand(torch.broadcast_shapes(found.shape, shape))
+    # The sum over one that is 1 here is taken here: an operand of the output's shape is taken to get what fits it.
+    return found if found.shape == shape else found.expand(torch.broadcast_shapes(found.shape, shape)).sum_to_size(shape)
 
 
 @functools.cache
