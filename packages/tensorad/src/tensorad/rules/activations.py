@@ -42,7 +42,7 @@ defrule("silu(input)", input=lambda g, input: silu(g, input))
 defrule("mish(input)", input=lambda g, input: mish(g, input))
 defrule("softplus(input, beta=1, threshold=20)", input=lambda g, input, beta, threshold: softplus(g, input, beta, threshold))
 defrule("logsigmoid(input)", function=aten.log_sigmoid_forward.default, input=lambda g, input, residuals: logsigmoid(g, input, residuals))
-defrule("softsign(input)", input=lambda g, input: g / (1 + input.abs()).square())
+defrule("softsign(input)", input=lambda g, input: softsign(g, input))
 defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 
 # Normalizations.
@@ -225,6 +225,14 @@ def glu(g: Any, input: Any, dim: int) -> Any:
     a, b = input.chunk(2, dim)
     s = b.sigmoid()
     return torch.cat([g * s, g * a * s * (1 - s)], dim)
+
+
+def softsign(g: Any, input: Any) -> Any:
+    """For x / (1 + |x|): of complex numbers, |x| changes with the part of a change of x that lies along x."""
+    denominator = 1 + input.abs()
+    if not input.is_complex():
+        return g / denominator.square()
+    return g / denominator - (g * input).real / denominator.square() * input.sgn().conj()
 
 
 def normalize_layer(

@@ -93,7 +93,7 @@ defrule("trunc(input)", "fix", input=lambda g: torch.zeros_like(g))
 defrule("frac(input)", input=lambda g: g)
 defrule("heaviside(input, values)", input=lambda g: torch.zeros_like(g), values=lambda g, input: g * (input == 0))
 defrule("copysign(input, other)", input=lambda g, input, out: g * (input.sgn() * out.sgn()), other=lambda g: torch.zeros_like(g))
-defrule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, input: g * torch.isfinite(input))
+defrule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, input: where_finite(g, input))
 
 # Selection: what each operand receives adds up to g. Ties are split evenly, and a NaN takes all.
 defrule("maximum(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt), other=lambda g, input, other: g * share(other, input, torch.gt))
@@ -167,12 +167,12 @@ def divide(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     return div(input, other) if rounding_mode is None else div_rounded(input, other, rounding_mode)
 
 
-@fused(torch.ops.aten.tanh_backward)
+@fused(lambda g, out: torch.ops.aten.tanh_backward.default(g, out.conj()))  # which conjugates its second argument
 def tanh_pull(g: Any, out: Any) -> Any:
     return g * (1 - out * out)
 
 
-@fused(torch.ops.aten.sigmoid_backward)
+@fused(lambda g, out: torch.ops.aten.sigmoid_backward.default(g, out.conj()))
 def sigmoid_pull(g: Any, out: Any) -> Any:
     return g * (out * (1 - out))
 
@@ -224,6 +224,13 @@ def sgn_slope(g: Any, input: Any, out: Any) -> Any:
         return torch.zeros_like(g)
     along = torch.real(g * out)
     return (g - along * out.conj()) / nonzero(input.abs())
+
+
+def where_finite(g: Any, input: Any) -> Any:
+    """g where the input is a number, in its real and imaginary part each for itself."""
+    if not input.is_complex():
+        return g * torch.isfinite(input)
+    return torch.complex(g.real * torch.isfinite(input.real), g.imag * torch.isfinite(input.imag))
 
 
 def share(mine: Any, theirs: Any, wins: Any, numbers: bool = False) -> Any:
