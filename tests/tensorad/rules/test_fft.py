@@ -58,7 +58,7 @@ def complex_rand(*shape: int, seed: int = 0) -> Any:
 @pytest.mark.parametrize("kind", ["real", "complex"])
 def test_transforms(name: str, kind: str) -> None:
     if name.startswith(("rfft", "ihfft")) and kind == "complex":
-        with pytest.raises(RuntimeError, match="real|floating"):
+        with pytest.raises(RuntimeError, match=r"real|floating"):
             getattr(torch.fft, name)(ts.tensor(complex_rand(3, 4)))
         return
     for case in cases(TABLES[name[-1] if name[-1] in "2n" else ""]):

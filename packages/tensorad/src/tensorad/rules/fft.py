@@ -14,6 +14,8 @@ from tensorad.rules.shapes import unpadded
 
 FORWARD = {None: 0, "backward": 0, "ortho": 1, "forward": 2}  # torch's numbers: not scaled, by 1 / sqrt(n), by 1 / n
 INVERSE = {None: 2, "backward": 2, "ortho": 1, "forward": 0}
+half_to_real = torch._fft_c2r  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+real_to_half = torch._fft_r2c  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 
 
 def to_real(signature: str, **rules: Any) -> None:
@@ -59,10 +61,10 @@ r2c = linear("_fft_r2c(self, dim, normalization, onesided)", "ops.aten._fft_r2c"
 c2r = linear("_fft_c2r(self, dim, normalization, last_dim_size)", "ops.aten._fft_c2r",
              self=lambda g, self_shape, dim, normalization: fitted(c2r_back(g, dim, normalization), self_shape))
 r2c_back = linear("r2c_back(g, dim, normalization, size)", function=lambda g, dim, normalization, size:
-                  torch._fft_c2r(weighted(g.conj_physical(), dim[-1], size, 0.5), dim, normalization, size),
+                  half_to_real(weighted(g.conj_physical(), dim[-1], size, 0.5), dim, normalization, size),
                   g=lambda g, dim, normalization: r2c(g, dim, normalization, True))
 c2r_back = linear("c2r_back(g, dim, normalization)", function=lambda g, dim, normalization:
-                  weighted(torch._fft_r2c(g, dim, normalization, True), dim[-1], g.shape[dim[-1]], 2).conj(),
+                  weighted(real_to_half(g, dim, normalization, True), dim[-1], g.shape[dim[-1]], 2).conj(),
                   g=lambda g, g_shape, dim, normalization: c2r(g, dim, normalization, g_shape[dim[-1]]))
 
 # Short-time transforms: of windows cut from a signal, and back.

@@ -204,9 +204,11 @@ def contracted(g: Any, equation: str, place: int, shapes: Sequence[Any], *others
     shape = shapes[place]
     made = [g.new_ones(1) if dim is None else torch.eye(shape[dim], dtype=g.dtype, device=g.device) for dim in extras]
     found = torch.einsum(adjoint, g, *others, *made)
+    if found.shape == shape:
+        return found
     # A letter that only this operand has was summed, and one that is 1 elsewhere broadcast: all along it get the same.
-    # The sum over one that is 1 here is taken here: an operand of the output's shape is taken to get what fits it.
-    return found if found.shape == shape else found.expand(torch.broadcast_shapes(found.shape, shape)).sum_to_size(shape)
+    # One that is 1 here alone is summed here, since the engine trusts what an operand of the output's shape is given.
+    return found.expand(torch.broadcast_shapes(found.shape, shape)).sum_to_size(shape)
 
 
 @functools.cache

@@ -408,7 +408,9 @@ def same(input: Any, out: Any) -> Any:
 
 def shares(input: Any, dim: Any, out: Any) -> Any:
     """exp(input) over its sum, whose logarithm is `out`: along one dimension, torch's softmax has it in one pass."""
-    return input.softmax(dim) if isinstance(dim, int) and not input.is_complex() else (input - kept(out, input.shape, dim)).exp()
+    if isinstance(dim, int) and not input.is_complex():
+        return input.softmax(dim)
+    return (input - kept(out, input.shape, dim)).exp()
 
 
 def put(g: Any, dim: int, index: Any, shape: Any) -> Any:
