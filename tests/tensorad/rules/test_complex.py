@@ -264,6 +264,13 @@ def test_complex_abs_0() -> None:
     assert gradient(torch.linalg.vector_norm, 0) == 0
 
 
+@pytest.mark.parametrize("name", ["abs", "sgn", "angle"])
+def test_second_order_at_complex_0(name: str) -> None:
+    """For sgn and angle torch has NaN."""
+    zeros = torch.zeros(2, dtype=torch.complex128)
+    assert by_tensorad(getattr(torch, name), [zeros], 2)[1][1][0].tolist() == [0, 0]
+
+
 def test_complex_angle_0() -> None:
     assert gradient(torch.angle, 0) == 0
 

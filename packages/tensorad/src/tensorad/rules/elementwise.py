@@ -219,11 +219,11 @@ def sinc_slope(x: Any) -> Any:
 
 
 def sgn_slope(g: Any, input: Any, out: Any) -> Any:
-    """0 for real numbers; for z / |z|, the part of g across z, over |z|."""
+    """0 for real numbers and at 0; for z / |z|, the part of g across z, over |z|."""
     if not input.is_complex():
         return torch.zeros_like(g)
     along = torch.real(g * out)
-    return (g - along * out.conj()) / nonzero(input.abs())
+    return ((g - along * out.conj()) / nonzero(input.abs())).masked_fill(input == 0, 0)
 
 
 def where_finite(g: Any, input: Any) -> Any:
