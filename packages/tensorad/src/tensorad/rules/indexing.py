@@ -23,9 +23,10 @@ put_at = defrule("put_at(input, index, shape)", function=lambda g, index, shape:
 setitem = defrule("setitem(input, index, value)", function=lambda input, index, value: assigned(input, index, value),
                   input=lambda g, index: setitem(g, index, 0),
                   value=lambda g, index, value_shape: with_ones(g[index], value_shape))
-defrule("index_put(input, indices, values, accumulate=False)",
-        input=lambda g, indices, accumulate: g if accumulate else setitem(g, tuple(indices), 0),
-        values=lambda g, indices: g[tuple(indices)])
+index_put = defrule("index_put(input, indices, values, accumulate=False)", "ops.aten._unsafe_index_put",
+                    function=torch.ops.aten.index_put.default,  # torch.index_put takes no None for a dimension that is not indexed
+                    input=lambda g, indices, accumulate: g if accumulate else setitem(g, with_slices(indices), 0),
+                    values=lambda g, indices, values_shape: with_ones(g[with_slices(indices)], values_shape)).call
 
 # Along one dimension, at the places in a vector.
 index_select = defrule("index_select(input, dim, index)",
@@ -136,6 +137,11 @@ def _with(shape: Any, dim: int, like: Any) -> tuple[int, ...]:
 def along(dim: int, index: Any) -> tuple[Any, ...]:
     """The index that is `index` in dimension `dim` and all of the others."""
     return (slice(None),) * dim + (index,) if dim >= 0 else (..., index) + (slice(None),) * (-dim - 1)
+
+
+def with_slices(indices: Any) -> tuple[Any, ...]:
+    """Python's index for what torch's own functions take, where None is a dimension that is not indexed."""
+    return tuple(slice(None) if index is None else index for index in indices)
 
 
 def with_ones(g: Any, shape: Any) -> Any:

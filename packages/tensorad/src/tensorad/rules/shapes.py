@@ -65,13 +65,13 @@ defrule("rot90(input, k=1, dims=(0, 1))", input=lambda g, k, dims: g.rot90(-k, d
 # Joining.
 cat = defrule("cat(tensors, dim=0)", "concat", "concatenate", function=lambda tensors, dim=0: with_shapes(tensors, dim),
               joint=("tensors", lambda g, residuals, dim: cut(g, residuals, dim))).call
-stack = defrule("stack(tensors, dim=0)", joint=("tensors", lambda g, dim: g.unbind(dim))).call
+stack = defrule("stack(tensors, dim=0)", "ops.aten._stack", joint=("tensors", lambda g, dim: g.unbind(dim))).call
 
 # Cutting: one node for all pieces.
 split = cutting("split(input, split_size, dim=0)", function=torch.Tensor.split).call
-cutting("split_with_sizes(input, split_sizes, dim=0)")
+cutting("split_with_sizes(input, split_sizes, dim=0)", "unsafe_split_with_sizes")
 cutting("tensor_split(input, indices_or_sections=None, dim=0)")
-cutting("chunk(input, chunks, dim=0)")
+cutting("chunk(input, chunks, dim=0)", "unsafe_chunk")
 cutting("hsplit(input, indices_or_sections=None)")
 cutting("vsplit(input, indices_or_sections=None)")
 cutting("dsplit(input, indices_or_sections=None)")
@@ -79,7 +79,7 @@ unbind = defrule("unbind(input, dim=0)", outputs=True, input=lambda g, dim: torc
 defrule("select(input, dim, index)", input=lambda g, input_shape, dim, index: put_at(g, along(dim, index), input_shape))
 defrule("narrow(input, dim, start, length)", input=lambda g, input_shape, dim, start, length:
         put_at(g, along(dim, span(input_shape[dim], start, length)), input_shape))
-unfold = defrule("Tensor.unfold(input, dimension, size, step)",  # `unfold` alone would be nn.functional's as well
+unfold = defrule("Tensor.unfold(input, dimension, size, step)", "ops.aten.unfold",  # `unfold` alone would be nn.functional's as well
                  input=lambda g, input_shape, dimension, size, step: overlapped(g, input_shape, dimension, size, step))
 Tensor.unfold = unfold.call  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -93,12 +93,12 @@ defrule("tril(input, diagonal=0)", input=lambda g, diagonal: g.tril(diagonal))
 defrule("triu(input, diagonal=0)", input=lambda g, diagonal: g.triu(diagonal))
 
 # Copies, and parts of complex numbers.
-defrule("clone(input, *, memory_format=None)", input=lambda g: g)
+clone = defrule("clone(input, *, memory_format=None)", input=lambda g: g).call
 defrule("contiguous(input, *, memory_format=None)", input=lambda g: g)
 defrule("resolve_conj(input)", input=lambda g: g)
 defrule("resolve_neg(input)", input=lambda g: g)
-defrule("conj(input)", input=lambda g: g.conj())
-defrule("conj_physical(input)", input=lambda g: g.conj_physical())
+defrule("conj(input)", "ops.aten._conj", input=lambda g: g.conj())
+defrule("conj_physical(input)", "ops.aten._conj_physical", input=lambda g: g.conj_physical())
 defrule("real(input)", input=lambda g: g)
 defrule("imag(input)", function=lambda input: input.imag, input=lambda g: g * -1j)
 make_complex = defrule("complex(real, imag)", real=lambda g: g, imag=lambda g: g * 1j).call
@@ -165,7 +165,7 @@ def view_values(input: Any, *shape: Any, dtype: torch.dtype | None = None) -> An
     return Tensor(plain(input).view(kind))
 
 
-@composed("split")
+@composed("split", "unsafe_split")
 def split_by(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None) -> Any:
     return split(tensor, split_size if split_size_or_sections is None else split_size_or_sections, dim)
 
