@@ -18,6 +18,7 @@ from tensorad.rules import (
     losses,
     pooling,
     reductions,
+    segments,
     shapes,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "losses",
     "pooling",
     "reductions",
+    "segments",
     "shapes",
 ]

@@ -38,7 +38,7 @@ defrule("index_add(input, dim, index, source, *, alpha=1)", input=lambda g: g,
 defrule("index_copy(input, dim, index, source)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
         source=lambda g, dim, index, source_shape: g.index_select(dim, index).reshape(source_shape))
 defrule("index_fill(input, dim, index, value)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
-        value=lambda g, dim, index: g.index_select(dim, index.unique()).sum())
+        value=lambda g, dim, index: g.where(torch.zeros_like(g, dtype=torch.bool).index_fill(dim, index, True), 0))
 defrule("select_scatter(input, src, dim, index)", input=lambda g, dim, index: setitem(g, along(dim, index), 0),
         src=lambda g, dim, index: g.select(dim, index))
 defrule("slice_scatter(input, src, dim=0, start=None, end=None, step=1)",
@@ -57,18 +57,14 @@ scatter_add = defrule("scatter_add(input, dim, index, src)", input=lambda g: g,
                       src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
 scatter_into = defrule("scatter(input, dim, index, src)", input=lambda g, dim, index: g.scatter(dim, index, 0),
                        src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
-scatter_extreme = defrule("scatter_extreme(input, dim, index, src, reduce, include_self)",
-                          function=lambda *args: torch.scatter_reduce(*args[:5], include_self=args[5]),
-                          joint=("input src", lambda g, input, dim, index, src, include_self, out:
-                                 extreme_shares(g, input, dim, index, src, include_self, out))).call
 
 # Without dimensions: at places in the flattened tensor.
 take = defrule("take(input, index)", input=lambda g, input_shape, index: add_flat(g, index, input_shape)).call
 add_flat = defrule("add_flat(input, index, shape)", input=lambda g, index: g.take(index),
                    function=lambda g, index, shape: g.new_zeros(shape).put_(index, g, accumulate=True))
-defrule("put(input, index, source, accumulate=False)",
+put = defrule("put(input, index, source, accumulate=False)",
         input=lambda g, index, accumulate: g if accumulate else g.put(index, g.new_zeros(index.shape)),
-        source=lambda g, index, source_shape: g.take(index).reshape(source_shape))
+        source=lambda g, index, source_shape: g.take(index).reshape(source_shape)).call
 
 # Where a mask says.
 defrule("masked_fill(input, mask, value)", input=lambda g, mask: g.masked_fill(mask, 0),
@@ -82,39 +78,22 @@ defrule("masked_scatter(input, mask, source)", input=lambda g, mask: g.masked_fi
 # fmt: on
 
 
-@composed("scatter")
-def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Any:
-    src = value if src is None else src
-    if reduce is None:
-        return scatter_into(input, dim, index, src)
-    if reduce != "add":
-        raise NoRuleError(f"scatter with reduce={reduce!r} has no derivative rule; with 'add', and scatter_add, it has")
-    if isinstance(src, int | float | complex):
-        src = torch.full(index.shape, src, dtype=input.dtype, device=input.device)
-    return scatter_add(input, dim, index, src)
-
-
-@composed("scatter_reduce")
-def scatter_reduce(input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Any:
-    if reduce in ("amax", "amin"):
-        return scatter_extreme(input, dim, index, src, reduce, include_self)
-    if reduce not in ("sum", "mean"):
-        raise NoRuleError(f"scatter_reduce with {reduce!r} has no derivative rule; sum, mean, amax and amin have")
-    total = scatter_add(input if include_self else scatter_into(input, dim, index, 0), dim, index, src)
-    if reduce == "sum":
-        return total
-    ones = torch.ones_like(plain(input))
-    ones = ones if include_self else ones.scatter(dim, plain(index), 0)
-    return total / ones.scatter_add(dim, plain(index), torch.ones_like(plain(src))).clamp(min=1)
-
-
 @composed("as_strided")
 def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
-    data = plain(input)
+    return take(input, strided_places(plain(input), size, stride, storage_offset))
+
+
+@composed("as_strided_scatter")
+def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
+    return put(input, strided_places(plain(input), size, stride, storage_offset), src)
+
+
+def strided_places(data: torch.Tensor, size: Any, stride: Any, storage_offset: int | None) -> torch.Tensor:
+    """Where in `data`, flattened, the elements are that as_strided picks."""
     if not data.is_contiguous():
         raise NoRuleError("as_strided has a derivative rule for contiguous tensors only: call .contiguous() first")
     offset = 0 if storage_offset is None else storage_offset - data.storage_offset()
-    return take(input, torch.arange(data.numel(), device=data.device).as_strided(size, stride, offset))
+    return torch.arange(data.numel(), device=data.device).as_strided(size, stride, offset)
 
 
 @composed("take_along_dim")
@@ -157,16 +136,6 @@ def in_corner(g: Any, shape: Any) -> Any:
 def first_of(g: Any, shape: Any) -> Any:
     """Zeros of `shape` whose first elements are the vector `g`."""
     return in_corner(g, (shape.numel(),)).reshape(shape)
-
-
-def extreme_shares(g: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool, out: Any) -> tuple[Any, Any]:
-    """Each value that is the largest (or smallest) of its place gets a part of g, the same for all of them."""
-    used = src[tuple(slice(size) for size in index.shape)]
-    candidate = torch.ones_like(out) if include_self else torch.ones_like(out).scatter(dim, index, 0)
-    mine = (input == out) * candidate
-    theirs = (used == out.gather(dim, index)) * torch.ones_like(used)
-    share = g / mine.scatter_add(dim, index, theirs)
-    return share * mine, in_corner(share.gather(dim, index) * theirs, src.shape)
 
 
 def assigned(input: Any, index: Any, value: Any) -> Any:
