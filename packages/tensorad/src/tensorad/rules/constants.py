@@ -7,5 +7,5 @@ constant(*"isnan isinf isfinite isposinf isneginf isreal isin signbit is_nonzero
 constant(*"logical_and logical_or logical_xor logical_not".split())
 constant(*"bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift".split())
 constant(*"argmax argmin argsort nonzero argwhere searchsorted bucketize count_nonzero any all".split())
-constant(*"bincount histc unique unique_consecutive floor_divide one_hot".split())
-constant(*"bernoulli multinomial randint_like tril_indices triu_indices".split())
+constant(*"gcd lcm nonzero_static bincount histc unique unique_consecutive floor_divide one_hot".split())
+constant(*"bernoulli binomial multinomial normal poisson randint_like tril_indices triu_indices".split())

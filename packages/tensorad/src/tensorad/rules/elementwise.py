@@ -1,10 +1,11 @@
 """Elementwise functions: arithmetic, powers, exponentials, trigonometry, rounding, selection, special functions."""
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from tensorad.errors import NoRuleError
 from tensorad.op import OPS, composed, defrule, fused
 from tensorad.tensor import TABLE, Tensor
 
@@ -58,8 +59,8 @@ defrule("log10(input)", input=lambda g, input: g / (input * LN10))
 defrule("log1p(input)", input=lambda g, input: g / (input + 1))
 defrule("sqrt(input)", input=lambda g, out: g / (2 * out))
 defrule("rsqrt(input)", input=lambda g, out: g * out * out * out * -0.5)
-defrule("logaddexp(input, other)", input=lambda g, input, out: g * (input - out).exp(), other=lambda g, other, out: g * (other - out).exp())
-defrule("logaddexp2(input, other)", input=lambda g, input, out: g * (input - out).exp2(), other=lambda g, other, out: g * (other - out).exp2())
+defrule("logaddexp(input, other)", input=lambda g, input, other: g * (input - other).sigmoid(), other=lambda g, input, other: g * (other - input).sigmoid())
+defrule("logaddexp2(input, other)", input=lambda g, input, other: g * ((input - other) * LN2).sigmoid(), other=lambda g, input, other: g * ((other - input) * LN2).sigmoid())
 defrule("ldexp(input, other)", input=lambda g, other: g * torch.exp2(other), other=lambda g, out: g * out * LN2)
 defrule("xlogy(input, other)", input=lambda g, input, other: xlogy_slope(g, input, torch.xlogy(torch.ones_like(g), other), other <= 0), other=lambda g, input, other: g * input / other)
 defrule("special.xlog1py(input, other)", input=lambda g, input, other: xlogy_slope(g, input, torch.special.xlog1py(torch.ones_like(g), other), other <= -1), other=lambda g, input, other: g * input / (other + 1))
@@ -94,6 +95,8 @@ defrule("frac(input)", input=lambda g: g)
 defrule("heaviside(input, values)", input=lambda g: torch.zeros_like(g), values=lambda g, input: g * (input == 0))
 defrule("copysign(input, other)", input=lambda g, input, out: g * (input.sgn() * out.sgn()), other=lambda g: torch.zeros_like(g))
 defrule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, input: where_finite(g, input))
+defrule("nextafter(input, other)", input=lambda g, input, other: g * (input != other), other=lambda g, input, other: g * (input == other))
+defrule("frexp(input)", outputs=True, input=lambda g, out: g[0] * (-out[1].to(g[0].dtype)).exp2())
 
 # Selection: what each operand receives adds up to g. Ties are split evenly, and a NaN takes all.
 defrule("maximum(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt), other=lambda g, input, other: g * share(other, input, torch.gt))
@@ -125,6 +128,20 @@ defrule("i0(input)", "special.i0", input=lambda g, input: g * torch.special.i1(i
 defrule("special.i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.4
 defrule("special.i0e(input)", input=lambda g, input, out: g * (torch.special.i1e(input) - input.sgn() * out))
 defrule("special.i1e(input)", input=lambda g, input, out: g * (torch.special.i0e(input) - out * (input.sgn() + 1 / nonzero(input))).where(input != 0, 0.5))
+defrule("igamma(input, other)", "special.gammainc", input=lambda g: unknown("igamma", "input"), other=lambda g, input, other: g * gamma_density(input, other))
+defrule("igammac(input, other)", "special.gammaincc", input=lambda g: unknown("igammac", "input"), other=lambda g, input, other: -g * gamma_density(input, other))
+defrule("special.zeta(input, other)", input=lambda g: unknown("zeta", "input"), other=lambda g, input, other: g * (-input * torch.special.zeta(input + 1, other)))  # 25.11.17
+defrule("special.bessel_j0(input)", input=lambda g, input: g * -torch.special.bessel_j1(input))  # 10.6.3
+defrule("special.bessel_j1(input)", input=lambda g, input, out: g * (torch.special.bessel_j0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.6.2
+defrule("special.bessel_y0(input)", input=lambda g, input: g * -torch.special.bessel_y1(input))  # 10.6.3
+defrule("special.bessel_y1(input)", input=lambda g, input, out: g * (torch.special.bessel_y0(input) - out / input))  # 10.6.2
+defrule("special.modified_bessel_i0(input)", input=lambda g, input: g * torch.special.i1(input))  # 10.29.3
+defrule("special.modified_bessel_i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.2
+defrule("special.modified_bessel_k0(input)", input=lambda g, input: g * -torch.special.modified_bessel_k1(input))  # 10.29.3
+defrule("special.modified_bessel_k1(input)", input=lambda g, input, out: g * (-torch.special.modified_bessel_k0(input) - out / input))  # 10.29.2
+defrule("special.scaled_modified_bessel_k0(input)", input=lambda g, input, out: g * (out - torch.special.scaled_modified_bessel_k1(input)))
+defrule("special.scaled_modified_bessel_k1(input)", input=lambda g, input, out: g * (out - torch.special.scaled_modified_bessel_k0(input) - out / input))
+defrule("special.spherical_bessel_j0(input)", input=lambda g, input: g * sinc_slope(input / math.pi) / math.pi)  # 10.49.3
 
 # fmt: on
 
@@ -198,6 +215,16 @@ def exponent_slope(base: Any, exponent: Any, out: Any) -> Any:
         base = torch.as_tensor(base, dtype=out.dtype)
     flat = (base == 0) & (exponent.real >= 0 if exponent.is_complex() else exponent >= 0)
     return (out * base.masked_fill(flat, 1).log()).masked_fill(flat, 0)
+
+
+def gamma_density(shape: Any, x: Any) -> Any:
+    """d/dx of the regularized incomplete gamma function: DLMF 8.8.13."""
+    return (torch.xlogy(shape - 1, x) - x - torch.lgamma(shape)).exp()
+
+
+def unknown(function: str, operand: str) -> NoReturn:
+    """The rule of an operand whose derivative is no function that torch has."""
+    raise NoRuleError(f"{function} has no derivative rule for its argument {operand!r}: torch has no function for it")
 
 
 def xlogy_slope(g: Any, factor: Any, logarithm: Any, at_pole: Any) -> Any:
