@@ -49,6 +49,8 @@ class Piece(torch.Tensor):
     def __new__(cls, tensor: Tensor, shared: bool = False) -> "Piece":
         """A piece that stands for `tensor`."""
         data = tensor.data
+        if data.layout is not torch.strided:
+            raise NoRuleError("a sparse tensor cannot be taken through it: t.to_dense() can")
         piece: Any = torch.Tensor._make_wrapper_subclass(
             cls, data.shape, data.stride(), data.storage_offset(), None, data.dtype, data.layout, data.device
         )
