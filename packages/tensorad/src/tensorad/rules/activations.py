@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tensorad.errors import ArgumentError
-from tensorad.op import OPS, composed, defrule, fused
+from tensorad.op import OPS, composed, defrule, fused, linear
 from tensorad.operators import replace_value
 from tensorad.tensor import Tensor
 
@@ -57,11 +57,11 @@ defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lam
 dropped = defrule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
 rrelu_training = defrule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
                          input=lambda g, residuals: g * residuals).call
-embedding = defrule("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
-                    weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
-                    embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
-embedding_sums = defrule("embedding_sums(g, indices, count, padding, by_frequency)", function=aten.embedding_dense_backward,
-                         g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
+embedding = linear("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
+                   weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
+                   embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
+embedding_sums = linear("embedding_sums(g, indices, count, padding, by_frequency)", function=aten.embedding_dense_backward,
+                        g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
 
 # fmt: on
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import torch
 
 from tensorad.errors import NoRuleError
-from tensorad.op import OPS, composed, defrule, fused
+from tensorad.op import OPS, composed, defrule, fused, linear
 from tensorad.tensor import TABLE, Tensor
 
 SQRT_PI = math.sqrt(math.pi)
@@ -16,17 +16,17 @@ LN10 = math.log(10)
 # fmt: off
 
 # Arithmetic. What the operators mean comes first; torch.add and torch.sub, with their alpha=, are dispatched below.
-add = defrule("add(input, other)", "__add__", input=lambda g: g, other=lambda g: g).call
-sub = defrule("sub(input, other)", "__sub__", input=lambda g: g, other=lambda g: -g).call
-add_scaled = defrule("add_scaled(input, other, alpha)", function=lambda a, b, alpha: torch.add(a, b, alpha=alpha),
-                     input=lambda g: g, other=lambda g, alpha: g * alpha).call
-defrule("rsub(input, other, *, alpha=1)", input=lambda g, alpha: g * -alpha, other=lambda g: g)
+add = linear("add(input, other)", "__add__", input=lambda g: g, other=lambda g: g).call
+sub = linear("sub(input, other)", "__sub__", input=lambda g: g, other=lambda g: -g).call
+add_scaled = linear("add_scaled(input, other, alpha)", function=lambda a, b, alpha: torch.add(a, b, alpha=alpha),
+                    input=lambda g: g, other=lambda g, alpha: g * alpha).call
+linear("rsub(input, other, *, alpha=1)", input=lambda g, alpha: g * -alpha, other=lambda g: g)
 mul = defrule("mul(input, other)", "multiply", input=lambda g, other: g * other, other=lambda g, input: g * input).call
 div = defrule("true_divide(input, other)", input=lambda g, other: g / other, other=lambda g, out, other: -g * (out / other)).call
 div_rounded = defrule("div_rounded(input, other, mode)", function=lambda a, b, mode: torch.div(a, b, rounding_mode=mode),
                       input=lambda g: torch.zeros_like(g), other=lambda g: torch.zeros_like(g)).call
-defrule("neg(input)", "negative", input=lambda g: -g)
-defrule("positive(input)", input=lambda g: g)
+linear("neg(input)", "negative", input=lambda g: -g)
+linear("positive(input)", input=lambda g: g)
 defrule("reciprocal(input)", input=lambda g, out: -g * out * out)
 defrule("square(input)", input=lambda g, input: g * (2 * input))
 defrule("addcmul(input, tensor1, tensor2, *, value=1)", input=lambda g: g,
@@ -36,8 +36,8 @@ defrule("addcdiv(input, tensor1, tensor2, *, value=1)", input=lambda g: g,
         tensor2=lambda g, tensor1, tensor2, value: -g * value * tensor1 / (tensor2 * tensor2))
 defrule("lerp(input, end, weight)", input=lambda g, weight: g * (1 - weight), end=lambda g, weight: g * weight,
         weight=lambda g, input, end: g * (end - input))
-defrule("deg2rad(input)", input=lambda g: g * (math.pi / 180))
-defrule("rad2deg(input)", input=lambda g: g * (180 / math.pi))
+linear("deg2rad(input)", input=lambda g: g * (math.pi / 180))
+linear("rad2deg(input)", input=lambda g: g * (180 / math.pi))
 
 # Remainders: constant steps of the quotient have no slope.
 defrule("remainder(input, other)", input=lambda g: g, other=lambda g, input, other: -g * torch.floor(input / other))
@@ -103,7 +103,7 @@ defrule("maximum(input, other)", input=lambda g, input, other: g * share(input, 
 defrule("minimum(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt), other=lambda g, input, other: g * share(other, input, torch.lt))
 defrule("fmax(input, other)", input=lambda g, input, other: g * share(input, other, torch.gt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.gt, numbers=True))
 defrule("fmin(input, other)", input=lambda g, input, other: g * share(input, other, torch.lt, numbers=True), other=lambda g, input, other: g * share(other, input, torch.lt, numbers=True))
-where = defrule("where(condition, input, other)", input=lambda g, condition: g.where(condition, 0), other=lambda g, condition: torch.where(condition, 0, g)).call
+where = linear("where(condition, input, other)", input=lambda g, condition: g.where(condition, 0), other=lambda g, condition: torch.where(condition, 0, g)).call
 clamp = defrule("clamp(input, min=None, max=None)", "clip",
         input=lambda g, input, min, max: g.where(inside(input, min, max), 0),
         min=lambda g, input, min, max: g.where(below(input, min, max), 0),

@@ -10,70 +10,70 @@ from typing import Any
 import torch
 
 from tensorad.errors import NoRuleError
-from tensorad.op import composed, defrule
+from tensorad.op import composed, linear
 from tensorad.operands import plain
 
 # fmt: off
 
 # Python's index: integers, slices, None, `...`, masks, arrays of places, and mixtures.
-getitem = defrule("getitem(input, index)", function=operator.getitem,
-                  input=lambda g, input_shape, index: put_at(g, index, input_shape)).call
-put_at = defrule("put_at(input, index, shape)", function=lambda g, index, shape: added_at(g, index, shape),
-                 input=lambda g, index: g[index])
-setitem = defrule("setitem(input, index, value)", function=lambda input, index, value: assigned(input, index, value),
-                  input=lambda g, index: setitem(g, index, 0),
-                  value=lambda g, index, value_shape: with_ones(g[index], value_shape))
-index_put = defrule("index_put(input, indices, values, accumulate=False)", "ops.aten._unsafe_index_put",
-                    function=torch.ops.aten.index_put.default,  # torch.index_put takes no None for a dimension that is not indexed
-                    input=lambda g, indices, accumulate: g if accumulate else setitem(g, with_slices(indices), 0),
-                    values=lambda g, indices, values_shape: with_ones(g[with_slices(indices)], values_shape)).call
+getitem = linear("getitem(input, index)", function=operator.getitem,
+                 input=lambda g, input_shape, index: put_at(g, index, input_shape)).call
+put_at = linear("put_at(input, index, shape)", function=lambda g, index, shape: added_at(g, index, shape),
+                input=lambda g, index: g[index])
+setitem = linear("setitem(input, index, value)", function=lambda input, index, value: assigned(input, index, value),
+                 input=lambda g, index: setitem(g, index, 0),
+                 value=lambda g, index, value_shape: with_ones(g[index], value_shape))
+index_put = linear("index_put(input, indices, values, accumulate=False)", "ops.aten._unsafe_index_put",
+                   function=torch.ops.aten.index_put.default,  # torch.index_put takes no None for a dimension that is not indexed
+                   input=lambda g, indices, accumulate: g if accumulate else setitem(g, with_slices(indices), 0),
+                   values=lambda g, indices, values_shape: with_ones(g[with_slices(indices)], values_shape)).call
 
 # Along one dimension, at the places in a vector.
-index_select = defrule("index_select(input, dim, index)",
-                       input=lambda g, input_shape, dim, index: add_rows(g, dim, index, input_shape)).call
-add_rows = defrule("add_rows(input, dim, index, shape)", input=lambda g, dim, index: g.index_select(dim, index),
-                   function=lambda g, dim, index, shape: g.new_zeros(shape).index_add_(dim, index, g))
-defrule("index_add(input, dim, index, source, *, alpha=1)", input=lambda g: g,
-        source=lambda g, dim, index, alpha, source_shape: g.index_select(dim, index).reshape(source_shape) * alpha)
-defrule("index_copy(input, dim, index, source)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
-        source=lambda g, dim, index, source_shape: g.index_select(dim, index).reshape(source_shape))
-defrule("index_fill(input, dim, index, value)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
-        value=lambda g, dim, index: g.where(torch.zeros_like(g, dtype=torch.bool).index_fill(dim, index, True), 0))
-defrule("select_scatter(input, src, dim, index)", input=lambda g, dim, index: setitem(g, along(dim, index), 0),
-        src=lambda g, dim, index: g.select(dim, index))
-defrule("slice_scatter(input, src, dim=0, start=None, end=None, step=1)",
-        input=lambda g, dim, start, end, step: setitem(g, along(dim, slice(start, end, step)), 0),
-        src=lambda g, dim, start, end, step: g[along(dim, slice(start, end, step))])
-defrule("diagonal_scatter(input, src, offset=0, dim1=0, dim2=1)",
-        input=lambda g, src_shape, offset, dim1, dim2: g.diagonal_scatter(g.new_zeros(src_shape), offset, dim1, dim2),
-        src=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2))
+index_select = linear("index_select(input, dim, index)",
+                      input=lambda g, input_shape, dim, index: add_rows(g, dim, index, input_shape)).call
+add_rows = linear("add_rows(input, dim, index, shape)", input=lambda g, dim, index: g.index_select(dim, index),
+                  function=lambda g, dim, index, shape: g.new_zeros(shape).index_add_(dim, index, g))
+linear("index_add(input, dim, index, source, *, alpha=1)", input=lambda g: g,
+       source=lambda g, dim, index, alpha, source_shape: g.index_select(dim, index).reshape(source_shape) * alpha)
+linear("index_copy(input, dim, index, source)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
+       source=lambda g, dim, index, source_shape: g.index_select(dim, index).reshape(source_shape))
+linear("index_fill(input, dim, index, value)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
+       value=lambda g, dim, index: g.where(torch.zeros_like(g, dtype=torch.bool).index_fill(dim, index, True), 0))
+linear("select_scatter(input, src, dim, index)", input=lambda g, dim, index: setitem(g, along(dim, index), 0),
+       src=lambda g, dim, index: g.select(dim, index))
+linear("slice_scatter(input, src, dim=0, start=None, end=None, step=1)",
+       input=lambda g, dim, start, end, step: setitem(g, along(dim, slice(start, end, step)), 0),
+       src=lambda g, dim, start, end, step: g[along(dim, slice(start, end, step))])
+linear("diagonal_scatter(input, src, offset=0, dim1=0, dim2=1)",
+       input=lambda g, src_shape, offset, dim1, dim2: g.diagonal_scatter(g.new_zeros(src_shape), offset, dim1, dim2),
+       src=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2))
 
 # Along one dimension, at a place for each element.
-gather = defrule("gather(input, dim, index, *, sparse_grad=False)",
-                 input=lambda g, input_shape, dim, index: add_along(g, dim, index, input_shape)).call
-add_along = defrule("add_along(input, dim, index, shape)", input=lambda g, dim, index: g.gather(dim, index),
-                    function=lambda g, dim, index, shape: g.new_zeros(shape).scatter_add_(dim, index, g))
-scatter_add = defrule("scatter_add(input, dim, index, src)", input=lambda g: g,
+gather = linear("gather(input, dim, index, *, sparse_grad=False)",
+                input=lambda g, input_shape, dim, index: add_along(g, dim, index, input_shape)).call
+add_along = linear("add_along(input, dim, index, shape)", input=lambda g, dim, index: g.gather(dim, index),
+                   function=lambda g, dim, index, shape: g.new_zeros(shape).scatter_add_(dim, index, g))
+scatter_add = linear("scatter_add(input, dim, index, src)", input=lambda g: g,
+                     src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
+scatter_into = linear("scatter(input, dim, index, src)", input=lambda g, dim, index: g.scatter(dim, index, 0),
                       src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
-scatter_into = defrule("scatter(input, dim, index, src)", input=lambda g, dim, index: g.scatter(dim, index, 0),
-                       src=lambda g, dim, index, src_shape: in_corner(g.gather(dim, index), src_shape)).call
 
 # Without dimensions: at places in the flattened tensor.
-take = defrule("take(input, index)", input=lambda g, input_shape, index: add_flat(g, index, input_shape)).call
-add_flat = defrule("add_flat(input, index, shape)", input=lambda g, index: g.take(index),
-                   function=lambda g, index, shape: g.new_zeros(shape).put_(index, g, accumulate=True))
-put = defrule("put(input, index, source, accumulate=False)",
-        input=lambda g, index, accumulate: g if accumulate else g.put(index, g.new_zeros(index.shape)),
-        source=lambda g, index, source_shape: g.take(index).reshape(source_shape)).call
+take = linear("take(input, index)", input=lambda g, input_shape, index: add_flat(g, index, input_shape)).call
+add_flat = linear("add_flat(input, index, shape)", input=lambda g, index: g.take(index),
+                  function=lambda g, index, shape: g.new_zeros(shape).put_(index, g, accumulate=True))
+put = linear("put(input, index, source, accumulate=False)",
+             input=lambda g, index, accumulate: g if accumulate else g.put(index, g.new_zeros(index.shape)),
+             source=lambda g, index, source_shape: g.take(index).reshape(source_shape)).call
 
 # Where a mask says.
-defrule("masked_fill(input, mask, value)", input=lambda g, mask: g.masked_fill(mask, 0),
-        value=lambda g, mask: g.where(mask, 0))
-defrule("masked_select(input, mask)", input=lambda g, input_shape, mask: put_masked(g, mask, input_shape).sum_to_size(input_shape))
-put_masked = defrule("put_masked(input, mask, shape)", input=lambda g, mask: g.masked_select(mask),
-                     function=lambda g, mask, shape: added_where(g, mask, shape))
-defrule("masked_scatter(input, mask, source)", input=lambda g, mask: g.masked_fill(mask, 0),
-        source=lambda g, mask, source_shape: first_of(g.masked_select(mask), source_shape))
+linear("masked_fill(input, mask, value)", input=lambda g, mask: g.masked_fill(mask, 0),
+       value=lambda g, mask: g.where(mask, 0))
+linear("masked_select(input, mask)", input=lambda g, input_shape, mask: put_masked(g, mask, input_shape).sum_to_size(input_shape))
+put_masked = linear("put_masked(input, mask, shape)", input=lambda g, mask: g.masked_select(mask),
+                    function=lambda g, mask, shape: added_where(g, mask, shape))
+linear("masked_scatter(input, mask, source)", input=lambda g, mask: g.masked_fill(mask, 0),
+       source=lambda g, mask, source_shape: first_of(g.masked_select(mask), source_shape))
 
 # fmt: on
 

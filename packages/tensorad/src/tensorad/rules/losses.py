@@ -10,7 +10,7 @@ import torch
 from torch.nn._reduction import get_enum, legacy_get_string
 
 from tensorad.errors import ArgumentError, ShapeError
-from tensorad.op import composed, defrule, fused
+from tensorad.op import composed, defrule, fused, linear
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
@@ -207,7 +207,7 @@ def nll_row(kind: str) -> Callable[..., Any]:
     """The op of torch's kernels nll_loss and nll_loss2d; each row's derivative is linear, and that one's is the row again."""
     forward, backward = getattr(aten, f"{kind}_forward").default, getattr(aten, f"{kind}_backward").default
     cotangent = fused(backward)(
-        defrule(
+        linear(
             f"{kind}_cotangent(cotangent, input, target, weight, kind, ignored, total)",
             function=backward,
             cotangent=lambda g, target, weight, kind, ignored: torch.nn.functional.nll_loss(

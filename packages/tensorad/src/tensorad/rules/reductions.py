@@ -9,7 +9,7 @@ import torch
 from tensorad.call import Op
 from tensorad.errors import NoRuleError
 from tensorad.node import recording
-from tensorad.op import OPS, composed, defrule, register
+from tensorad.op import OPS, composed, defrule, linear, register
 from tensorad.operands import keywords, plain
 from tensorad.rules.elementwise import nonzero
 from tensorad.rules.indexing import add_along
@@ -22,15 +22,15 @@ log_softmax_pull = torch._log_softmax_backward_data  # pyright: ignore[reportPri
 # fmt: off
 
 # Sums and means. What was reduced is `kept`, as by keepdim=True, so that it broadcasts to the operand.
-defrule("sum(input, dim=None, keepdim=False, *, dtype=None)",
-        input=lambda g, input_shape, dim: kept(g, input_shape, dim).expand(input_shape))
+linear("sum(input, dim=None, keepdim=False, *, dtype=None)",
+       input=lambda g, input_shape, dim: kept(g, input_shape, dim).expand(input_shape))
 defrule("nansum(input, dim=None, keepdim=False, *, dtype=None)",
         input=lambda g, input, dim: kept(g, input.shape, dim) * ~input.isnan())
-defrule("mean(input, dim=None, keepdim=False, *, dtype=None)",
-        input=lambda g, input_shape, dim: kept(g / group_size(g, input_shape), input_shape, dim).expand(input_shape))
+linear("mean(input, dim=None, keepdim=False, *, dtype=None)",
+       input=lambda g, input_shape, dim: kept(g / group_size(g, input_shape), input_shape, dim).expand(input_shape))
 defrule("nanmean(input, dim=None, keepdim=False, *, dtype=None)",
         input=lambda g, input, dim: shared(g, ~input.isnan(), dim))
-defrule("trace(input)", input=lambda g, input_shape: g * torch.eye(*input_shape, dtype=g.dtype, device=g.device))
+linear("trace(input)", input=lambda g, input_shape: g * torch.eye(*input_shape, dtype=g.dtype, device=g.device))
 
 # Variances. `var(x, False)` means unbiased=False.
 defrule("var(input, dim=None, unbiased=None, keepdim=False, *, correction=None)",
@@ -57,10 +57,10 @@ distances = defrule("cdist(x1, x2)", x1=lambda g, x1, x2, out: pulls(quotient(g,
                     x2=lambda g, x1, x2, out: pulls(quotient(g, out).mT, x2, x1)).call
 
 # Running totals, and differences.
-defrule("cumsum(input, dim, *, dtype=None)", input=lambda g, dim: sums_from(g, dim))
+linear("cumsum(input, dim, *, dtype=None)", input=lambda g, dim: sums_from(g, dim))
 defrule("logcumsumexp(input, dim)", input=lambda g, input, dim, out: running_shares(g, input, dim, out))
-differences = defrule("diff(input, n=1, dim=-1)",
-                      input=lambda g, input_shape, n, dim: undo_differences(g, input_shape, n, dim)).call
+differences = linear("diff(input, n=1, dim=-1)",
+                     input=lambda g, input_shape, n, dim: undo_differences(g, input_shape, n, dim)).call
 
 # Softmax and its kin.
 defrule("logsumexp(input, dim, keepdim=False)", "special.logsumexp",

@@ -8,16 +8,16 @@ import torch
 
 from tensorad.errors import NoRuleError
 from tensorad.node import differentiable
-from tensorad.op import OPS, composed, constant, defrule
+from tensorad.op import OPS, composed, constant, defrule, linear
 from tensorad.operands import plain
 from tensorad.rules.indexing import add_rows, along, getitem, index_select, put_at
 from tensorad.tensor import TABLE, Tensor
 
-reshaping = functools.partial(defrule, input=lambda g, input_shape: g.reshape(input_shape))
-spreading = functools.partial(defrule, input=lambda g: g)  # the engine sums over what was broadcast
-copying = functools.partial(defrule, input=lambda g, input_shape: summed_copies(g, input_shape))
-cutting = functools.partial(defrule, outputs=True, input=lambda g, input_shape: joined(g, input_shape))
-moving = functools.partial(defrule, input=lambda g, residuals: g if g.device == residuals else g.to(residuals))
+reshaping = functools.partial(linear, input=lambda g, input_shape: g.reshape(input_shape))
+spreading = functools.partial(linear, input=lambda g: g)  # the engine sums over what was broadcast
+copying = functools.partial(linear, input=lambda g, input_shape: summed_copies(g, input_shape))
+cutting = functools.partial(linear, outputs=True, input=lambda g, input_shape: joined(g, input_shape))
+moving = functools.partial(linear, input=lambda g, residuals: g if g.device == residuals else g.to(residuals))
 
 # fmt: off
 
@@ -37,35 +37,35 @@ atleast = tuple(reshaping(f"{name}(input)").call for name in ("atleast_1d", "atl
 expand = spreading("expand(input, *size)").call
 spreading("expand_as(input, other)")
 spreading("broadcast_to(input, size)")
-defrule("sum_to_size(input, *size)", input=lambda g, input_shape: g.expand(input_shape))
+linear("sum_to_size(input, *size)", input=lambda g, input_shape: g.expand(input_shape))
 copying("repeat(input, *repeats)")
 copying("tile(input, *dims)", function=torch.Tensor.tile)
 
 # The dimensions in another order. `*more` is for x.permute(1, 0) beside torch.permute(x, (1, 0)).
-defrule("transpose(input, dim0, dim1)", "swapdims", input=lambda g, dim0, dim1: g.transpose(dim0, dim1))
-defrule("swapaxes(input, axis0, axis1)", input=lambda g, axis0, axis1: g.transpose(axis0, axis1))
-defrule("permute(input, dims, *more)", function=torch.Tensor.permute,
-        input=lambda g, dims, more: g.permute(inverse(dims, more)))
-defrule("movedim(input, source, destination)", "moveaxis",
-        input=lambda g, source, destination: g.movedim(destination, source))
-defrule("t(input)", input=lambda g: g.t())
-defrule("T(input)", function=lambda input: input.T, input=lambda g: g.T)
-defrule("mT(input)", function=lambda input: input.mT, input=lambda g: g.mT)
-defrule("H(input)", function=lambda input: input.H, input=lambda g: g.H)
-defrule("mH(input)", function=lambda input: input.mH, input=lambda g: g.mH)
-defrule("adjoint(input)", input=lambda g: g.mH)
+linear("transpose(input, dim0, dim1)", "swapdims", input=lambda g, dim0, dim1: g.transpose(dim0, dim1))
+linear("swapaxes(input, axis0, axis1)", input=lambda g, axis0, axis1: g.transpose(axis0, axis1))
+linear("permute(input, dims, *more)", function=torch.Tensor.permute,
+       input=lambda g, dims, more: g.permute(inverse(dims, more)))
+linear("movedim(input, source, destination)", "moveaxis",
+       input=lambda g, source, destination: g.movedim(destination, source))
+linear("t(input)", input=lambda g: g.t())
+linear("T(input)", function=lambda input: input.T, input=lambda g: g.T)
+linear("mT(input)", function=lambda input: input.mT, input=lambda g: g.mT)
+linear("H(input)", function=lambda input: input.H, input=lambda g: g.H)
+linear("mH(input)", function=lambda input: input.mH, input=lambda g: g.mH)
+linear("adjoint(input)", input=lambda g: g.mH)
 
 # The values in another order.
-defrule("flip(input, dims, *more)", function=torch.Tensor.flip, input=lambda g, dims, more: g.flip(dims, *more))
-defrule("fliplr(input)", input=lambda g: g.fliplr())
-defrule("flipud(input)", input=lambda g: g.flipud())
-defrule("roll(input, shifts, dims=())", input=lambda g, shifts, dims: g.roll(negated(shifts), dims))
-defrule("rot90(input, k=1, dims=(0, 1))", input=lambda g, k, dims: g.rot90(-k, dims))
+linear("flip(input, dims, *more)", function=torch.Tensor.flip, input=lambda g, dims, more: g.flip(dims, *more))
+linear("fliplr(input)", input=lambda g: g.fliplr())
+linear("flipud(input)", input=lambda g: g.flipud())
+linear("roll(input, shifts, dims=())", input=lambda g, shifts, dims: g.roll(negated(shifts), dims))
+linear("rot90(input, k=1, dims=(0, 1))", input=lambda g, k, dims: g.rot90(-k, dims))
 
 # Joining.
-cat = defrule("cat(tensors, dim=0)", "concat", "concatenate", function=lambda tensors, dim=0: with_shapes(tensors, dim),
-              joint=("tensors", lambda g, residuals, dim: cut(g, residuals, dim))).call
-stack = defrule("stack(tensors, dim=0)", "ops.aten._stack", joint=("tensors", lambda g, dim: g.unbind(dim))).call
+cat = linear("cat(tensors, dim=0)", "concat", "concatenate", function=lambda tensors, dim=0: with_shapes(tensors, dim),
+             joint=("tensors", lambda g, residuals, dim: cut(g, residuals, dim))).call
+stack = linear("stack(tensors, dim=0)", "ops.aten._stack", joint=("tensors", lambda g, dim: g.unbind(dim))).call
 
 # Cutting: one node for all pieces.
 split = cutting("split(input, split_size, dim=0)", function=torch.Tensor.split).call
@@ -75,35 +75,35 @@ cutting("chunk(input, chunks, dim=0)", "unsafe_chunk")
 cutting("hsplit(input, indices_or_sections=None)")
 cutting("vsplit(input, indices_or_sections=None)")
 cutting("dsplit(input, indices_or_sections=None)")
-unbind = defrule("unbind(input, dim=0)", outputs=True, input=lambda g, dim: torch.stack(g, dim)).call
-defrule("select(input, dim, index)", input=lambda g, input_shape, dim, index: put_at(g, along(dim, index), input_shape))
-defrule("narrow(input, dim, start, length)", input=lambda g, input_shape, dim, start, length:
-        put_at(g, along(dim, span(input_shape[dim], start, length)), input_shape))
-unfold = defrule("Tensor.unfold(input, dimension, size, step)", "ops.aten.unfold",  # `unfold` alone would be nn.functional's as well
-                 input=lambda g, input_shape, dimension, size, step: overlapped(g, input_shape, dimension, size, step))
+unbind = linear("unbind(input, dim=0)", outputs=True, input=lambda g, dim: torch.stack(g, dim)).call
+linear("select(input, dim, index)", input=lambda g, input_shape, dim, index: put_at(g, along(dim, index), input_shape))
+linear("narrow(input, dim, start, length)", input=lambda g, input_shape, dim, start, length:
+       put_at(g, along(dim, span(input_shape[dim], start, length)), input_shape))
+unfold = linear("Tensor.unfold(input, dimension, size, step)", "ops.aten.unfold",  # `unfold` alone would be nn.functional's as well
+                input=lambda g, input_shape, dimension, size, step: overlapped(g, input_shape, dimension, size, step))
 Tensor.unfold = unfold.call  # pyright: ignore[reportAttributeAccessIssue]
 
 # Diagonals and triangles.
-take_diagonal = defrule("diagonal(input, offset=0, dim1=0, dim2=1)",
-                        input=lambda g, input_shape, offset, dim1, dim2:
-                        torch.diagonal_scatter(g.new_zeros(input_shape), g, offset, dim1, dim2)).call
-diag_embed = defrule("diag_embed(input, offset=0, dim1=-2, dim2=-1)",
-                     input=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2)).call
-defrule("tril(input, diagonal=0)", input=lambda g, diagonal: g.tril(diagonal))
-defrule("triu(input, diagonal=0)", input=lambda g, diagonal: g.triu(diagonal))
+take_diagonal = linear("diagonal(input, offset=0, dim1=0, dim2=1)",
+                       input=lambda g, input_shape, offset, dim1, dim2:
+                       torch.diagonal_scatter(g.new_zeros(input_shape), g, offset, dim1, dim2)).call
+diag_embed = linear("diag_embed(input, offset=0, dim1=-2, dim2=-1)",
+                    input=lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2)).call
+linear("tril(input, diagonal=0)", input=lambda g, diagonal: g.tril(diagonal))
+linear("triu(input, diagonal=0)", input=lambda g, diagonal: g.triu(diagonal))
 
 # Copies, and parts of complex numbers.
-clone = defrule("clone(input, *, memory_format=None)", input=lambda g: g).call
-defrule("contiguous(input, *, memory_format=None)", input=lambda g: g)
-defrule("resolve_conj(input)", input=lambda g: g)
-defrule("resolve_neg(input)", input=lambda g: g)
-defrule("conj(input)", "ops.aten._conj", input=lambda g: g.conj())
-defrule("conj_physical(input)", "ops.aten._conj_physical", input=lambda g: g.conj_physical())
-defrule("real(input)", input=lambda g: g)
-defrule("imag(input)", function=lambda input: input.imag, input=lambda g: g * -1j)
-make_complex = defrule("complex(real, imag)", real=lambda g: g, imag=lambda g: g * 1j).call
-defrule("view_as_real(input)", input=lambda g: torch.view_as_complex(g.contiguous()).conj())
-defrule("view_as_complex(input)", input=lambda g: torch.view_as_real(g.conj_physical()))
+clone = linear("clone(input, *, memory_format=None)", input=lambda g: g).call
+linear("contiguous(input, *, memory_format=None)", input=lambda g: g)
+linear("resolve_conj(input)", input=lambda g: g)
+linear("resolve_neg(input)", input=lambda g: g)
+linear("conj(input)", "ops.aten._conj", input=lambda g: g.conj())
+linear("conj_physical(input)", "ops.aten._conj_physical", input=lambda g: g.conj_physical())
+linear("real(input)", input=lambda g: g)
+linear("imag(input)", function=lambda input: input.imag, input=lambda g: g * -1j)
+make_complex = linear("complex(real, imag)", real=lambda g: g, imag=lambda g: g * 1j).call
+linear("view_as_real(input)", input=lambda g: torch.view_as_complex(g.contiguous()).conj())
+linear("view_as_complex(input)", input=lambda g: torch.view_as_real(g.conj_physical()))
 defrule("angle(input)", input=lambda g, input: g * angle_slope(input))
 constant("detach")
 
@@ -115,8 +115,8 @@ moving("type_as(input, other)", function=lambda input, other: (input.type_as(oth
 # Padding.
 pad_with = defrule("constant_pad_nd(input, pad, value=0)",
                    input=lambda g, pad: torch.constant_pad_nd(g, [-width for width in pad])).call
-pad_again = defrule("pad(input, pad, mode, value)",
-                    input=lambda g, input_shape, pad, mode: unpadded(g, input_shape, pad, mode)).call
+pad_again = linear("pad(input, pad, mode, value)",
+                   input=lambda g, input_shape, pad, mode: unpadded(g, input_shape, pad, mode)).call
 
 # fmt: on
 
