@@ -30,7 +30,7 @@ BINARY = """
 add -2 2 | sub -2 2 | subtract -2 2 | mul -2 2 | multiply -2 2 | div 0.5 2 | true_divide 0.5 2 | divide 0.5 2
 remainder 0.3 0.9 | fmod 0.3 0.9 | pow 0.3 2 | float_power 0.3 2 | logaddexp -2 2 | logaddexp2 -2 2 | xlogy 0.3 2
 special.xlog1py 0.3 2 | atan2 0.2 2 | arctan2 0.2 2 | hypot 0.2 2 | maximum -2 2 | minimum -2 2 | fmax -2 2 | fmin -2 2
-copysign 0.2 2 | ldexp -1 1
+copysign 0.2 2 | ldexp -1 1 | nextafter -2 2
 """
 BINARY_CASES = [tuple(row.split()) for row in BINARY.replace("\n", "|").split("|") if row.strip()]
 
@@ -271,3 +271,77 @@ def test_agreement_of_a_recorded_pass() -> None:
         with ts.Grad():
             recorded = g.gradient(y, x)
         torch.testing.assert_close(plain.data, recorded.data, rtol=1e-14, atol=1e-15)
+
+
+# Functions without a derivative in torch, and where they are smooth.
+OURS = """
+special.bessel_j0 -3 3 | special.bessel_j1 -3 3 | special.bessel_y0 0.3 4 | special.bessel_y1 0.3 4
+special.modified_bessel_i0 -3 3 | special.modified_bessel_i1 -3 3 | special.modified_bessel_k0 0.3 4
+special.modified_bessel_k1 0.3 4 | special.scaled_modified_bessel_k0 0.3 4 | special.scaled_modified_bessel_k1 0.3 4
+special.spherical_bessel_j0 -3 3
+"""
+
+
+@pytest.mark.parametrize("row", OURS.replace("\n", "|").strip("| ").split("|"))
+def test_bessel_functions(row: str) -> None:
+    """Both orders by finite differences, the second of the first."""
+    name, low, high = row.split()
+    x, direction = rand(2, 3, low=float(low), high=float(high)), rand(2, 3, seed=9)
+    function = find(name)
+    expected = slope(function, [x], [direction]), slope(lambda x: gradient(function, x), [x], [direction])
+    _, [[first], _] = by_tensorad(function, [x], order=2)
+    assert (first * direction).sum().item() == pytest.approx(expected[0], rel=1e-6)
+    _, [[second]] = by_tensorad(lambda x: recorded(function, x), [x])
+    assert (second * direction).sum().item() == pytest.approx(expected[1], rel=1e-6)
+
+
+def recorded(function: Any, x: Any) -> Any:
+    """The gradient of the sum of function(x), as an op of whoever records."""
+    with ts.Grad() as g:
+        y = function(x)
+    return g.gradient(y, x)
+
+
+def gradient(function: Any, x: torch.Tensor) -> torch.Tensor:
+    return recorded(function, ts.tensor(x)).data
+
+
+def test_bessel_functions_at_zero() -> None:
+    x = torch.tensor([0.0])
+    assert gradient(torch.special.bessel_j0, x).item() == 0
+    assert gradient(torch.special.bessel_j1, x).item() == 0.5
+    assert gradient(torch.special.modified_bessel_i1, x).item() == 0.5
+    assert gradient(torch.special.spherical_bessel_j0, x).item() == 0
+
+
+@pytest.mark.parametrize("function", [torch.igamma, torch.igammac, torch.special.gammainc, torch.special.zeta])
+def test_functions_with_one_derivative_of_two(function: Any) -> None:
+    shape, x = rand(2, 3, low=1.5, high=3), rand(3, low=0.3, high=2, seed=1)
+    agree(lambda x: function(shape, x), x)
+    with ts.Grad() as g:
+        y = function(a := ts.tensor(shape), ts.tensor(x))
+    with pytest.raises(ts.NoRuleError, match="argument 'input'"):
+        g.gradient(y, a)
+
+
+def test_frexp() -> None:
+    x = torch.tensor([0.3, -5.0, 1.0, 100.0], dtype=torch.float64)
+    agree(lambda x: torch.frexp(x)[0].sin(), x)
+    mantissa, exponent = ts.tensor(x).frexp()
+    assert (mantissa[1].item(), exponent.tolist()) == (-0.625, [-1, 3, 1, 7])
+
+
+def test_logaddexp_of_infinities() -> None:
+    """As torch at first order; its second is NaN wherever the difference of the two is large."""
+    inf = math.inf
+    pairs = (-inf, 0.0), (0.0, -inf), (inf, 0.0), (0.0, inf), (1000.0, 0.0), (-inf, inf)
+    for function in (torch.logaddexp, torch.logaddexp2):
+        for one, other in pairs:
+            x, y = ts.tensor(one), ts.tensor(other)
+            with ts.Grad() as outer:
+                with ts.Grad() as g:
+                    z = function(x, y)
+                first = g.gradient(z, (x, y))
+            assert [each.item() for each in first] == [one > other, other > one]
+            assert [each.item() for each in outer.gradient(first[0], (x, y))] == [0, 0]
+        assert gradient(lambda x: function(x, x), torch.tensor(inf)).isnan()  # noqa: B023

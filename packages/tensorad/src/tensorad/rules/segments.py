@@ -12,11 +12,13 @@ from tensorad.rules.reductions import same
 # fmt: off
 
 scatter_extreme = defrule("scatter_extreme(input, dim, index, src, reduce, include_self)",
-                          function=lambda *args: torch.scatter_reduce(*args[:5], include_self=args[5]),
+                          function=lambda input, dim, index, src, reduce, include_self:
+                          torch.scatter_reduce(input, dim, index, src, reduce, include_self=include_self),
                           joint=("input src", lambda g, input, dim, index, src, include_self, out:
                                  extreme_shares(g, input, dim, index, src, include_self, out))).call
 scatter_product = defrule("scatter_product(input, dim, index, src, include_self)",
-                          function=lambda *args: torch.scatter_reduce(*args[:4], "prod", include_self=args[4]),
+                          function=lambda input, dim, index, src, include_self:
+                          torch.scatter_reduce(input, dim, index, src, "prod", include_self=include_self),
                           joint=("input src", lambda g, input, dim, index, src, include_self:
                                  factor_shares(g, input, dim, index, src, include_self))).call
 segments = defrule("segments(input, reduce, lengths, offsets, dim, unsafe, initial)",
