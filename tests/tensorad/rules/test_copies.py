@@ -46,6 +46,7 @@ aten.index_put(x, [None, I[:2]], y)                         | 2,3 & 2,2 ; 2,3 & 
 aten.index_put(x, [None, I], y, True)                       | 2,3 & 2,3 ; 2,3 & 3
 torch._unsafe_index_put(x, [I], y, True)                    | 3,2 & 3,2
 torch._unsafe_masked_index(x, M, [I * 4], 7.0)              | 3
+aten._unsafe_masked_index(x, M, [None, I * 4], 7.0)         | 2,3
 torch._unsafe_masked_index_put_accumulate(x, M, [I * 4], y) | 3 & 3
 aten.zero(x) + x                                            | 2,3
 aten._to_copy(x, dtype=torch.float32)                       | 2,3

@@ -345,3 +345,11 @@ def test_logaddexp_of_infinities() -> None:
             assert [each.item() for each in first] == [one > other, other > one]
             assert [each.item() for each in outer.gradient(first[0], (x, y))] == [0, 0]
         assert gradient(lambda x: function(x, x), torch.tensor(inf)).isnan()  # noqa: B023
+
+
+def test_nextafter_is_its_input_but_for_the_last_bit() -> None:
+    """Also where both are equal, and torch gives neither anything."""
+    x, y = ts.tensor([1.0, 2.0]), ts.tensor([1.0, 3.0])
+    with ts.Grad() as g:
+        z = torch.nextafter(x, y)
+    assert [each.tolist() for each in g.gradient(z, [x, y])] == [[1, 1], [0, 0]]

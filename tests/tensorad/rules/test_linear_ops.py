@@ -21,7 +21,7 @@ from tensorad.call import Op
 STEPS = {"ceil", "floor", "frac", "round", "sign", "trunc", "div_rounded"}
 AFFINE = {"constant_pad_nd", "dropped"}  # they add a constant: the value of the padding, the shift of alpha dropout
 BY_VALUE = {"cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk"}
-OTHERS = {"raised", "rrelu_training"}  # a corner that every gradient passes; slopes drawn for what is negative
+OTHERS = {"nextafter", "raised", "rrelu_training"}  # all but the input; a clamp that passes; slopes by sign
 
 
 def rows() -> set[Op]:

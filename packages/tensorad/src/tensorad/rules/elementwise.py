@@ -95,7 +95,7 @@ defrule("frac(input)", input=lambda g: g)
 defrule("heaviside(input, values)", input=lambda g: torch.zeros_like(g), values=lambda g, input: g * (input == 0))
 defrule("copysign(input, other)", input=lambda g, input, out: g * (input.sgn() * out.sgn()), other=lambda g: torch.zeros_like(g))
 defrule("nan_to_num(input, nan=None, posinf=None, neginf=None)", input=lambda g, input: where_finite(g, input))
-defrule("nextafter(input, other)", input=lambda g, input, other: g * (input != other), other=lambda g, input, other: g * (input == other))
+defrule("nextafter(input, other)", input=lambda g: g, other=lambda g: torch.zeros_like(g))
 defrule("frexp(input)", outputs=True, input=lambda g, out: g[0] * (-out[1].to(g[0].dtype)).exp2())
 
 # Selection: what each operand receives adds up to g. Ties are split evenly, and a NaN takes all.

@@ -12,6 +12,7 @@ import torch
 from tensorad.errors import NoRuleError
 from tensorad.op import composed, linear
 from tensorad.operands import plain
+from tensorad.rules.linear import scaled
 
 # fmt: off
 
@@ -34,7 +35,8 @@ index_select = linear("index_select(input, dim, index)",
 add_rows = linear("add_rows(input, dim, index, shape)", input=lambda g, dim, index: g.index_select(dim, index),
                   function=lambda g, dim, index, shape: g.new_zeros(shape).index_add_(dim, index, g))
 linear("index_add(input, dim, index, source, *, alpha=1)", input=lambda g: g,
-       source=lambda g, dim, index, alpha, source_shape: g.index_select(dim, index).reshape(source_shape) * alpha)
+       source=lambda g, dim, index, alpha, source_shape:
+       scaled(g.index_select(dim, index), alpha).reshape(source_shape))
 linear("index_copy(input, dim, index, source)", input=lambda g, dim, index: g.index_fill(dim, index, 0),
        source=lambda g, dim, index, source_shape: g.index_select(dim, index).reshape(source_shape))
 linear("index_fill(input, dim, index, value)", input=lambda g, dim, index: g.index_fill(dim, index, 0),

@@ -244,6 +244,34 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
     return differences(OPS["cat"](parts, dim) if len(parts) > 1 else input, n, dim)
 
 
+@composed("trapezoid", "trapz")
+def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Any:
+    if x is not None:
+        return areas(y, x, dim).sum(dim) / 2
+    if not y.shape[dim]:
+        return y.sum(dim)
+    return (y.sum(dim) - (y.select(dim, 0) + y.select(dim, -1)) * 0.5) * dx
+
+
+@composed("cumulative_trapezoid")
+def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Any:
+    if x is not None:
+        return areas(y, x, dim).cumsum(dim) / 2
+    return neighbours(y, dim).cumsum(dim) * (dx / 2)
+
+
+def areas(y: Any, x: Any, dim: int) -> Any:
+    """Twice the areas of the trapezoids under y over x, which may be a vector for all rows."""
+    x = x.reshape([-1] + [1] * ((-dim if dim < 0 else y.ndim - dim) - 1)) if x.ndim == 1 else x
+    return neighbours(y, dim) * x.diff(dim=dim if dim < 0 else dim - y.ndim)
+
+
+def neighbours(y: Any, dim: int) -> Any:
+    """The sum of each value and the next."""
+    count = max(y.shape[dim] - 1, 0)
+    return y.narrow(dim, 0, count) + y.narrow(dim, y.shape[dim] - count, count)
+
+
 @composed("nn.functional.softmax")
 def softmax_module(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     return softmax(input, implicit(dim, input.ndim), dtype)

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from tensorad.op import composed, defrule
+from tensorad.op import composed, defrule, fused
 from tensorad.operands import plain
 from tensorad.rules.indexing import in_corner, scatter_add, scatter_into
 from tensorad.rules.reductions import same
@@ -25,7 +25,7 @@ segments = defrule("segments(input, reduce, lengths, offsets, dim, unsafe, initi
                    function=lambda input, reduce, lengths, offsets, dim, unsafe, initial: torch.segment_reduce(
                        input, reduce, lengths=lengths, offsets=offsets, axis=dim, unsafe=unsafe, initial=initial),
                    input=lambda g, input, reduce, lengths, offsets, dim, initial, out:
-                   segment_shares(g, input, reduce, lengths, offsets, dim % input.ndim, initial, out)).call
+                   segment_pull(g, input, reduce, lengths, offsets, dim % input.ndim, initial, out)).call
 
 # fmt: on
 
@@ -111,6 +111,17 @@ def segment_shares(
     chosen = inside if reduce == "mean" else inside & same(data, out.gather(dim, index))
     count = g.new_zeros(out.shape).scatter_add(dim, index, chosen.to(g.dtype))
     return (g / count.gather(dim, index)).where(chosen, 0)
+
+
+def segment_kernel(g: Any, data: Any, reduce: str, lengths: Any, offsets: Any, dim: int, initial: Any, out: Any) -> Any:
+    """torch's kernel, but for extremes: where several are equal, it gives each of them all of a negative g."""
+    if reduce in ("max", "min"):
+        return segment_shares(g, data, reduce, lengths, offsets, dim, initial, out)
+    options = {"lengths": lengths, "offsets": offsets, "axis": dim, "initial": initial}
+    return torch.ops.aten._segment_reduce_backward.default(g.contiguous(), out, data, reduce, **options)
+
+
+segment_pull = fused(segment_kernel)(segment_shares)
 
 
 def other_factors(values: Any, groups: Any) -> Any:
