@@ -1,5 +1,6 @@
 """Reductions by group: scatter_reduce and index_reduce, by index, and segment_reduce, of neighbours."""
 
+import functools
 from typing import Any
 
 import torch
@@ -114,11 +115,12 @@ def segment_shares(
 
 
 def segment_kernel(g: Any, data: Any, reduce: str, lengths: Any, offsets: Any, dim: int, initial: Any, out: Any) -> Any:
-    """torch's kernel, but for extremes: where several are equal, it gives each of them all of a negative g."""
-    if reduce in ("max", "min"):
-        return segment_shares(g, data, reduce, lengths, offsets, dim, initial, out)
+    """torch's kernel, which shares out what is positive, and gives each of several extremes all of a negative g."""
     options = {"lengths": lengths, "offsets": offsets, "axis": dim, "initial": initial}
-    return torch.ops.aten._segment_reduce_backward.default(g.contiguous(), out, data, reduce, **options)
+    pull = functools.partial(torch.ops.aten._segment_reduce_backward.default, **options)
+    if reduce in ("max", "min"):
+        return pull(g.clamp(min=0), out, data, reduce) - pull((-g).clamp(min=0), out, data, reduce)
+    return pull(g.contiguous(), out, data, reduce)
 
 
 segment_pull = fused(segment_kernel)(segment_shares)
