@@ -19,6 +19,7 @@ from tensorad.rules import (
     normalization,
     pooling,
     reductions,
+    resampling,
     segments,
     shapes,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "normalization",
     "pooling",
     "reductions",
+    "resampling",
     "segments",
     "shapes",
 ]

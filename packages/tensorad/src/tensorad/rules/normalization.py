@@ -9,17 +9,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch._prims_common import suggest_memory_format
 from torch.nn import functional
 
 from tensorad.op import composed, defrule, fused
-from tensorad.operands import plain
+from tensorad.operands import INERT, plain
 from tensorad.operators import replace_value
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
 # torch's own complaints about a batch in which a channel has a single value.
-check_batch: Any = functional._verify_batch_size  # pyright: ignore[reportPrivateUsage]
-check_space: Any = functional._verify_spatial_size  # pyright: ignore[reportPrivateUsage]
+check_batch: Any = functional._verify_batch_size  # pyright: ignore[reportAttributeAccessIssue]
+check_space: Any = functional._verify_spatial_size  # pyright: ignore[reportAttributeAccessIssue]
+weight_norm_forward: Any = torch._weight_norm_interface  # pyright: ignore[reportPrivateImportUsage]
+batch_norm_forward: Any = torch._batch_norm_impl_index  # pyright: ignore[reportPrivateImportUsage]
+
+
+class Notes(tuple[Any, ...]):
+    """What a kernel leaves for its way back: memory that nobody else has, so that no change has to be looked for."""
+
+
+INERT.add(Notes)
 
 # fmt: off
 
@@ -31,6 +41,10 @@ normalized_layer = defrule("layer_norm(input, normalized_shape, weight=None, bia
 defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lambda *args, **kwargs: normalize_rms(*args, **kwargs),
         input=lambda g, input, weight, residuals: rms_norm_by_input(g if weight is None else g * weight, input, *residuals),
         weight=lambda g, input, residuals: g * (input * inverse_rms(g, input, *residuals)))
+
+# By the norms along all dimensions but the first or the last: Salimans and Kingma 2016, arXiv 1602.07868.
+normalized_weight = defrule("normalized_weight(v, size, dim)", function=lambda *args: normalize_weight(*args),
+                            joint=("v size", lambda g, v, size, dim, residuals: weight_norm_pull(g, v, size, dim, *residuals))).call
 
 # Along the batch, for each channel or group of channels.
 normalized_batch = defrule("normalized_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled)",
@@ -164,7 +178,8 @@ def native_layer_norm(input: Any, normalized_shape: Any, weight: Any, bias: Any,
 
 @composed("_weight_norm")
 def weight_norm(v: Any, g: Any, dim: int = 0) -> Any:
-    """`v` with the norms `g` along all dimensions but `dim`: Salimans and Kingma 2016, arXiv 1602.07868."""
+    if dim in (0, v.ndim - 1):  # where torch has a kernel
+        return normalized_weight(v, g, dim)
     return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
@@ -184,7 +199,7 @@ def normalize_layer(
     input: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, cudnn_enable: bool = True
 ) -> Any:
     out, mean, scale = torch.native_layer_norm(input, shape, weight, bias, eps)
-    return out, (shape, mean, scale)
+    return out, Notes((shape, mean, scale))
 
 
 def layer_norm_kernel(g: Any, input: Any, weight: Any, bias: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
@@ -211,6 +226,23 @@ def standardized(x: Any, dims: Any, eps: float) -> tuple[Any, Any]:
     return centred * scale, scale
 
 
+def normalize_weight(v: Any, size: Any, dim: int) -> Any:
+    out, norms = weight_norm_forward(v.contiguous(), size.contiguous(), dim)
+    return out, Notes((norms,))
+
+
+def weight_norm_kernel(g: Any, v: Any, size: Any, dim: int, norms: Any) -> Any:
+    return aten._weight_norm_interface_backward.default(g.contiguous(), v.contiguous(), size.contiguous(), norms, dim)
+
+
+@fused(weight_norm_kernel)
+def weight_norm_pull(g: Any, v: Any, size: Any, dim: int, norms: Any) -> Any:
+    """For the direction, `g` without its part along it."""
+    norms = torch.norm_except_dim(v, 2, dim)
+    along = (g * v).sum_to_size(norms.shape) / norms
+    return (g - v * (along / norms)) * (size / norms), along
+
+
 def normalize_batch(
     input: Any,
     weight: Any,
@@ -223,15 +255,15 @@ def normalize_batch(
     cudnn: bool,
 ) -> Any:
     """As torch.batch_norm, and what its way back needs."""
-    found = torch._batch_norm_impl_index(input, weight, bias, mean, variance, training, momentum, eps, cudnn)
+    found = batch_norm_forward(input, weight, bias, mean, variance, training, momentum, eps, cudnn)
     out, used_mean, scale, reserve, backend = found
     if training:
         # The kernel counts no version when it changes them: without one, a value saved before would pass for unchanged.
-        torch.autograd.graph.increment_version([each for each in (mean, variance) if each is not None])
+        torch.autograd.graph.increment_version(tuple(each for each in (mean, variance) if each is not None))
         mean = variance = None
     else:  # copies: the next batch of training changes them
         mean, variance = mean.clone(), variance.clone()
-    return out, (training, eps, mean, variance, used_mean, scale, reserve, backend)
+    return out, Notes((training, eps, mean, variance, used_mean, scale, reserve, backend))
 
 
 def batch_norm_kernel(
@@ -278,14 +310,14 @@ def normalize_groups(
         return torch.group_norm(input, groups, weight, bias, eps), None  # which says what is wrong
     input = in_its_format(input, input)
     out, mean, scale = torch.native_group_norm(input, weight, bias, *sizes(input), groups, eps)
-    return out, (eps, mean, scale)
+    return out, Notes((eps, mean, scale))
 
 
 def in_its_format(value: Any, input: Any) -> Any:
     """`value` in memory as the kernels expect it: on CPU with the channels last where `input` has them so."""
     if input.is_contiguous() or not input.is_cpu:
         return value.contiguous()
-    return value.contiguous(memory_format=torch._prims_common.suggest_memory_format(input))
+    return value.contiguous(memory_format=suggest_memory_format(input))
 
 
 def sizes(input: Any) -> tuple[int, int, int]:
@@ -327,7 +359,8 @@ def statistics_pull(by_mean: Any, by_scale: Any, input: Any, mean: Any, scale: A
 
 def normalize_rms(input: Any, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     out, scale = aten._fused_rms_norm.default(input, shape, weight, eps)
-    return out, (tuple(range(-len(shape), 0)), torch.finfo(input.dtype).eps if eps is None else eps, scale)
+    eps = torch.finfo(input.dtype).eps if eps is None else eps
+    return out, Notes((tuple(range(-len(shape), 0)), eps, scale))
 
 
 def inverse_rms(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
