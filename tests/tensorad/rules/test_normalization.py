@@ -265,3 +265,27 @@ def test_normalize_of_the_zero_vector() -> None:
     with ts.Grad() as g:
         y = functional.normalize(x)
     assert g.gradient(y, x).tolist() == [[1e12, 1e12]]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "functional.layer_norm(x, (4,), w, w)",
+        "functional.rms_norm(x, (4,), w)",
+        "functional.batch_norm(x, None, None, w, w, True)",
+        "functional.batch_norm(x, torch.zeros(4), torch.ones(4), w, w)",
+        "functional.group_norm(x, 2, w, w)",
+    ],
+)
+def test_gradients_have_the_dtype_of_an_input_less_precise_than_the_weight(expression: str) -> None:
+    x, w = ts.tensor(rand(3, 4).bfloat16()), ts.tensor(rand(4, seed=1).float())
+    with ts.Grad() as outer:
+        with ts.Grad() as g:
+            y = (eval(expression) ** 2).sum()
+        by_x, by_w = g.gradient(y, (x, w))
+        z = by_x.float().sum() + by_w.sum()
+    assert (by_x.dtype, by_w.dtype) == (torch.bfloat16, torch.float32)
+    assert outer.gradient(z, x).dtype == torch.bfloat16
+    with ts.Grad() as g:
+        y = (eval(expression) ** 2).sum()
+    assert g.gradient(y, x).dtype == torch.bfloat16

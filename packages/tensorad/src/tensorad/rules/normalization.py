@@ -211,7 +211,13 @@ def layer_norm_kernel(g: Any, input: Any, weight: Any, bias: Any, eps: float, sh
 def layer_norm_pull(g: Any, input: Any, weight: Any, bias: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
     dims = tuple(range(-len(shape), 0))
     normal, scale = standardized(input, dims, eps)
-    return across(g if weight is None else g * weight, normal, dims) * scale, g * normal, g
+    by_input = across(g if weight is None else g * weight, normal, dims) * scale
+    return in_its_dtype(by_input, input), g * normal, g
+
+
+def in_its_dtype(value: Any, input: Any) -> Any:
+    """A cotangent of an input that has less precision than the weight."""
+    return value if value.dtype is input.dtype else value.to(input.dtype)
 
 
 def across(g: Any, normal: Any, dims: Any) -> Any:
@@ -290,7 +296,7 @@ def batch_norm_pull(
     else:
         scale = (along_channels(variance, g) + eps).rsqrt()
         normal = (input - along_channels(mean, g)) * scale
-    return inner * scale, per_channel(g * normal), per_channel(g)
+    return in_its_dtype(inner * scale, input), per_channel(g * normal), per_channel(g)
 
 
 def along_channels(values: Any, like: Any) -> Any:
@@ -341,7 +347,8 @@ def group_norm_pull(g: Any, input: Any, weight: Any, bias: Any, groups: int, eps
     normal, scale = standardized(input.reshape(shape), -1, eps)
     inner = g if weight is None else g * along_channels(weight, g)
     by_input = across(inner.reshape(shape), normal, -1) * scale
-    return by_input.reshape(input.shape), per_channel(g * normal.reshape(input.shape)), per_channel(g)
+    by_input = in_its_dtype(by_input, input).reshape(input.shape)
+    return by_input, per_channel(g * normal.reshape(input.shape)), per_channel(g)
 
 
 def grouped(shape: Sequence[int], groups: int) -> tuple[int, int, int]:
@@ -371,4 +378,4 @@ def inverse_rms(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
 def rms_norm_by_input(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
     scale = inverse_rms(g, input, dims, eps, scale)
     normal = input * scale
-    return scale * (g - normal * (g * normal).mean(dims, keepdim=True))
+    return in_its_dtype(scale * (g - normal * (g * normal).mean(dims, keepdim=True)), input)

@@ -59,14 +59,14 @@ def interpolation(name: str, ndim: int, has_corners: bool) -> None:
     """Let one of torch's interpolations have its two rows, there and back; `has_corners`: it takes align_corners."""
     forward, back = getattr(kernels, name), getattr(aten, f"{name}_backward").default
     there = linear(
-        f"{name}_there(input, size, options)",
-        function=lambda input, size, options: forward(input, size, *options),
-        input=lambda g, input_shape, options: and_back(g, input_shape, options),
+        f"{name}_there(input, size, settings)",
+        function=lambda input, size, settings: forward(input, size, *settings),
+        input=lambda g, input_shape, settings: and_back(g, input_shape, settings),
     )
     and_back = linear(
-        f"{name}_back(input, shape, options)",
-        function=lambda input, shape, options: back(input, input.shape[2:], shape, *options),
-        input=lambda g, input_shape, options: there(g, input_shape[2:], options),
+        f"{name}_back(input, shape, settings)",
+        function=lambda input, shape, settings: back(input, input.shape[2:], shape, *settings),
+        input=lambda g, input_shape, settings: there(g, input_shape[2:], settings),
     )
     names = ["align_corners"] * has_corners + (
         ["scales"] if ndim == 1 else ["scales_d", "scales_h", "scales_w"][-ndim:]
