@@ -8,6 +8,7 @@ as a function (`input.cos()`, `torch.cos(input)`), the method is written, since 
 
 from tensorad.rules import (
     activations,
+    attention,
     constants,
     convolution,
     copies,
@@ -26,6 +27,7 @@ from tensorad.rules import (
 
 __all__ = [
     "activations",
+    "attention",
     "constants",
     "convolution",
     "copies",

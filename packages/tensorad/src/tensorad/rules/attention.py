@@ -1,0 +1,97 @@
+"""Attention: scaled dot products, their softmax, and torch's own kernel for the whole, which never makes the scores."""
+
+import math
+from typing import Any
+
+import torch
+
+from tensorad.op import composed, defrule, fused
+from tensorad.operands import plain
+from tensorad.rules.activations import drop
+from tensorad.rules.reductions import softmax_pull
+from tensorad.tensor import Tensor
+
+aten = torch.ops.aten
+FLASH = 1  # torch's number for the kernel that goes through the keys block by block
+
+# fmt: off
+
+safe_softmax = defrule("_safe_softmax(self, dim, dtype=None)", "ops.aten._safe_softmax.default",
+                       self=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype))
+attention = defrule("attention(query, key, value, mask, dropout_p, scale)", function=lambda *args: attend(*args),
+                    joint=("query key value mask", lambda g, query, key, value, mask, scale, residuals:
+                           attention_pulls(g, query, key, value, mask, scale, *residuals))).call
+flash = defrule("flash(query, key, value, mask, is_causal, scale)", function=lambda *args: attend_by_blocks(*args),
+                joint=("query key value", lambda g, query, key, value, mask, is_causal, scale, out, residuals:
+                       flash_pulls(g, query, key, value, mask, is_causal, scale, out, residuals))).call
+
+# fmt: on
+
+
+@composed("scaled_dot_product_attention")
+def scaled_dot_product_attention(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+    scale: float | None = None, enable_gqa: bool = False,
+) -> Any:  # fmt: skip
+    """By torch's kernel where torch takes it: on a CPU, in four dimensions, and with a mask that is a constant."""
+    if enable_gqa:
+        heads = query.shape[-3]
+        key, value = (each.repeat_interleave(heads // each.shape[-3], -3) for each in (key, value))
+    if isinstance(attn_mask, Tensor) and attn_mask.dtype == torch.bool:
+        attn_mask = attn_mask.data
+    data = [plain(each) for each in (query, key, value, attn_mask)]
+    chosen = torch._fused_sdp_choice(*data, dropout_p, is_causal, scale=scale)  # it refuses what does not fit
+    scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(~attn_mask, -math.inf)
+    if chosen == FLASH and not isinstance(attn_mask, Tensor) and query.device.type == "cpu":
+        return flash(query, key, value, attn_mask, is_causal, scale)
+    if is_causal:
+        attn_mask = causal(data[0], data[1])
+    return attention(query, key, value, attn_mask, dropout_p, scale)
+
+
+def causal(query: Any, key: Any) -> Any:
+    """The mask that lets no query see a key after it."""
+    return query.new_full((query.shape[-2], key.shape[-2]), -math.inf).triu(1)
+
+
+def attention_weights(query: Any, key: Any, mask: Any, scale: float) -> Any:
+    """What each query takes of each value; nothing at all where the mask leaves no key."""
+    root = math.sqrt(abs(scale))  # to both, as torch does, so that neither grows large
+    scores = (query * math.copysign(root, scale)) @ (key * root).mT
+    return scores.softmax(-1) if mask is None else torch._safe_softmax(scores + mask, -1)
+
+
+def attend(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, scale: float) -> Any:
+    """The output, with the weights and the noise that dropout multiplied them by."""
+    weights = attention_weights(query, key, mask, scale)
+    kept, noise = drop(weights, dropout_p, None, False) if dropout_p else (weights, None)
+    return kept @ value, (weights, noise)
+
+
+def attention_pulls(g: Any, query: Any, key: Any, value: Any, mask: Any, scale: float, weights: Any, noise: Any) -> Any:
+    """Back through both products and the softmax; the weights are made again where their own derivative is wanted."""
+    weights = attention_weights(query, key, mask, scale) if isinstance(g, Tensor) else weights
+    kept, by_kept = (weights, g @ value.mT) if noise is None else (weights * noise, g @ value.mT * noise)
+    by_scores = softmax_pull(by_kept, weights, -1, g.dtype)
+    return by_scores @ key * scale, by_scores.mT @ query * scale, kept.mT @ g, by_scores
+
+
+def attend_by_blocks(query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float) -> Any:
+    return aten._scaled_dot_product_flash_attention_for_cpu.default(
+        query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale
+    )
+
+
+@fused(
+    lambda g, query, key, value, mask, is_causal, scale, out, totals:
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default(
+        g, query, key, value, out, totals, 0.0, is_causal, attn_mask=mask, scale=scale
+    )
+)  # fmt: skip
+def flash_pulls(
+    g: Any, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, out: Any, totals: Any
+) -> Any:
+    mask = causal(query.data, key.data) if is_causal else mask
+    return attention_pulls(g, query, key, value, mask, scale, None, None)[:3]
