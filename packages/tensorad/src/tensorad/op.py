@@ -12,10 +12,11 @@ from tensorad.call import scope as call_scope
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
 from tensorad.operands import keywords, lifted, plain, torchs_names
-from tensorad.several import JointOp, OpWithOutputs
+from tensorad.several import JointOp, JointOpWithOutputs, OpWithOutputs
 from tensorad.tensor import TABLE, Tensor
 
 Rule = Callable[..., Any]
+KINDS = {(False, False): Op, (False, True): OpWithOutputs, (True, False): JointOp, (True, True): JointOpWithOutputs}
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
 ROWS: dict[Callable[..., Any], Any] = {}  # a call -> its Op; the function, if it is composed; None, for a constant
 
@@ -102,8 +103,8 @@ def defrule(
     found = [function] if function else find(name)
     if not found:
         raise RuleError(f"torch has no function {name!r}; pass function= to say what computes it")
-    _check_form(signature, joint, outputs, rules)
-    kind = JointOp if joint else OpWithOutputs if outputs else Op
+    _check_form(signature, joint, rules)
+    kind = KINDS[bool(joint), outputs]
     op = kind(signature, dict([joint]) if joint else rules, found[0])
     op.linear = linear
     # The rows of our own tables are tested, so they are not checked at each import, nor is what their rules return
@@ -146,14 +147,14 @@ def check_row(op: Op) -> None:
 _RESERVED = {*call_scope, "op", "function", "contexts", "out", "residuals", "args", "kwargs", "axis", "keepdims"}
 
 
-def _check_form(signature: str, joint: tuple[str, Rule] | None, outputs: bool, rules: dict[str, Rule]) -> None:
+def _check_form(signature: str, joint: tuple[str, Rule] | None, rules: dict[str, Rule]) -> None:
     name, bracket, _ = signature.partition("(")
     if not (joint or rules) or not bracket or not signature.endswith(")"):
         raise RuleError(f"{signature!r}: a row is 'name(arguments)' with at least one rule")
     if not all(part.isidentifier() for part in name.split(".")):
         raise RuleError(f"{signature!r}: {name!r} is no name")
-    if joint and (rules or outputs):
-        raise RuleError(f"{signature}: joint= stands for all rules, and for an op with one output")
+    if joint and rules:
+        raise RuleError(f"{signature}: joint= stands for all rules")
     for rule in [joint[1]] if joint else rules.values():
         code = getattr(rule, "__code__", None)
         if code is None or code.co_kwonlyargcount or not code.co_argcount:

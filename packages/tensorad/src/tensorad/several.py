@@ -66,10 +66,14 @@ class OpWithOutputs(Op):
     """An op with several outputs: its rules are given a tuple of cotangents, its call returns torch's kind of tuple."""
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
-        super().__init__(signature, rules, lambda *args, **kwargs: Outputs(function(*args, **kwargs)))
+        super().__init__(signature, rules, lambda *args, **kwargs: self.standing(function(*args, **kwargs)))
         self.call = lambda *args, **kwargs: parts(self.written(*args, **kwargs))
         self.call.__name__ = self.call.__qualname__ = self.name
         self.call.__doc__ = self.written.__doc__
+
+    def standing(self, result: Any) -> Any:
+        """What the function returned, with the outputs as one."""
+        return (Outputs(result[0]), result[1]) if "residuals" in self.saves else Outputs(result)
 
     @cached_property
     def pulls(self) -> list[Callable[[Any, Any], Any]]:
@@ -132,3 +136,7 @@ class JointOp(Op):
             pairs = zip(node.saved[place], node.parents, strict=True)
             lifted[place] = tuple(Tensor(value, parent) if parent else value for value, parent in pairs)
         return lifted
+
+
+class JointOpWithOutputs(OpWithOutputs, JointOp):
+    """An op with several outputs and one rule for all operands: of all cotangents, a cotangent for each."""

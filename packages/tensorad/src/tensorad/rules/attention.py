@@ -34,26 +34,27 @@ def scaled_dot_product_attention(
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Any:  # fmt: skip
     """By torch's kernel where torch takes it: on a CPU, in four dimensions, and with a mask that is a constant."""
+    q, k, v, mask = plain(query), plain(key), plain(value), plain(attn_mask)
+    chosen = torch._fused_sdp_choice(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+    if scale is None:
+        scale = 1 / math.sqrt(q.shape[-1] or 1)
+    if mask is not None and mask.dtype == torch.bool:
+        attn_mask = mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -math.inf)
+    if chosen == FLASH and q.is_cpu and type(attn_mask) is not Tensor:
+        return flash(query, key, value, mask, is_causal, scale)
     if enable_gqa:
-        heads = query.shape[-3]
-        key, value = (each.repeat_interleave(heads // each.shape[-3], -3) for each in (key, value))
-    if isinstance(attn_mask, Tensor) and attn_mask.dtype == torch.bool:
-        attn_mask = attn_mask.data
-    data = [plain(each) for each in (query, key, value, attn_mask)]
-    chosen = torch._fused_sdp_choice(*data, dropout_p, is_causal, scale=scale)  # it refuses what does not fit
-    scale = 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill_(~attn_mask, -math.inf)
-    if chosen == FLASH and not isinstance(attn_mask, Tensor) and query.device.type == "cpu":
-        return flash(query, key, value, attn_mask, is_causal, scale)
-    if is_causal:
-        attn_mask = causal(data[0], data[1])
-    return attention(query, key, value, attn_mask, dropout_p, scale)
+        key, value = (repeated(each, q.shape[-3]) for each in (key, value))
+    return attention(query, key, value, causal(q, k) if is_causal else attn_mask, dropout_p, scale)
 
 
 def causal(query: Any, key: Any) -> Any:
     """The mask that lets no query see a key after it."""
     return query.new_full((query.shape[-2], key.shape[-2]), -math.inf).triu(1)
+
+
+def repeated(each: Any, heads: int) -> Any:
+    """Keys or values, of which several heads of queries share one."""
+    return each if each.shape[-3] == heads else each.repeat_interleave(heads // each.shape[-3], -3)
 
 
 def attention_weights(query: Any, key: Any, mask: Any, scale: float) -> Any:
@@ -93,5 +94,7 @@ def attend_by_blocks(query: Any, key: Any, value: Any, mask: Any, is_causal: boo
 def flash_pulls(
     g: Any, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, out: Any, totals: Any
 ) -> Any:
-    mask = causal(query.data, key.data) if is_causal else mask
-    return attention_pulls(g, query, key, value, mask, scale, None, None)[:3]
+    mask = causal(query, key) if is_causal else mask
+    heads = query.shape[-3]
+    pulls = attention_pulls(g, query, repeated(key, heads), repeated(value, heads), mask, scale, None, None)
+    return pulls[0], *(each.unflatten(-3, (key.shape[-3], -1)).sum(-3) for each in pulls[1:3])
