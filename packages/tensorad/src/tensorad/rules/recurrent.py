@@ -1,0 +1,272 @@
+"""Recurrent layers: LSTM, GRU, and the plain ones of tanh and relu.
+
+An op is one direction of one layer, over all of its steps. Its forward pass keeps the gates, and its rule is
+backpropagation through time (Werbos 1990), with everything that does not wait for the next step done for all steps at
+once. Both run on Tensors too, which is how the higher orders get the gates as functions of the operands.
+
+The steps are stacked along the first dimension: step t holds `sizes[t]` sequences, the longest first, as torch packs
+them. A padded input is one whose sizes are all alike.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tensorad.op import composed, defrule
+from tensorad.operands import plain
+from tensorad.tensor import Tensor
+
+linear = torch.nn.functional.linear
+
+# fmt: off
+
+lstm_layer = defrule(
+    "lstm_layer(input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse)", outputs=True, function=lambda *args: run_lstm(*args),
+    joint=("input h c w_ih w_hh b_ih b_hh w_hr", lambda g, input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, out, residuals:
+           lstm_pulls(g, (input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr), sizes, reverse, out, residuals))).call
+gru_layer = defrule(
+    "gru_layer(input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)", outputs=True, function=lambda *args: run_gru(*args),
+    joint=("input h w_ih w_hh b_ih b_hh", lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, out, residuals:
+           gru_pulls(g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, out, residuals))).call
+
+# fmt: on
+
+
+class States:
+    """A state as it goes from step to step, of as many sequences as the step has.
+
+    Where the next step has more, they begin with their rows of `first`; where it has less, the others have ended.
+    """
+
+    def __init__(self, first: Any, size: int) -> None:
+        self.first, self.now, self.ended = first, first[:size] if size < first.shape[0] else first, []
+
+    def before(self, size: int) -> Any:
+        """The state before a step of `size` sequences."""
+        had = self.now.shape[0]
+        if size < had:
+            self.ended.append(self.now[size:])
+            self.now = self.now[:size]
+        elif size > had:
+            self.now = torch.cat([self.now, self.first[had:size]])
+        return self.now
+
+    def last(self) -> Any:
+        """The state that each sequence ended with."""
+        return torch.cat([self.now, *reversed(self.ended)]) if self.ended else self.now
+
+
+def order(sizes: Sequence[int], reverse: bool) -> range:
+    """The steps in the order in which they are taken."""
+    return range(len(sizes))[:: -1 if reverse else 1]
+
+
+def previous(stacked: Any, first: Any, sizes: Sequence[int], reverse: bool) -> Any:
+    """The states before each step, stacked, from those after it and the first."""
+    after, found = stacked.split(sizes), [first] * len(sizes)
+    steps = order(sizes, reverse)
+    states = States(first, sizes[steps[0]])
+    for t in steps:
+        found[t] = states.before(sizes[t])
+        states.now = after[t]
+    return torch.cat(found)
+
+
+def run_lstm(
+    input: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Any, reverse: bool
+) -> Any:
+    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; `w_hr` projects, as Sak et al. 2014."""
+    driven, count = linear(input, w_ih, b_ih).split(sizes), len(sizes)
+    outs, cells, gates, news = [[None] * count for _ in range(4)]
+    steps = order(sizes, reverse)
+    hs, cs = States(h, sizes[steps[0]]), States(c, sizes[steps[0]])
+    for t in steps:
+        total = linear(hs.before(sizes[t]), w_hh, b_hh) + driven[t]
+        gates[t] = gate = total.sigmoid()
+        i, f, _, o = gate.chunk(4, -1)
+        news[t] = new = total.chunk(4, -1)[2].tanh()
+        cells[t] = cs.now = f * cs.before(sizes[t]) + i * new
+        out = o * cs.now.tanh()
+        outs[t] = hs.now = out if w_hr is None else linear(out, w_hr)
+    return (torch.cat(outs), hs.last(), cs.last()), (torch.cat(gates), torch.cat(news), torch.cat(cells))
+
+
+def lstm_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
+    input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr = operands
+    gates, new, cells = run_lstm(*operands, sizes, reverse)[1] if isinstance(g[0], Tensor) else residuals
+    i, f, _, o = gates.chunk(4, -1)
+    bent = cells.tanh()
+    by_c = o * (1 - bent * bent)
+    slopes = [new * i * (1 - i), previous(cells, c, sizes, reverse) * f * (1 - f), i * (1 - new * new), bent * o * (1 - o)]
+    slopes = torch.cat(slopes, -1).split(sizes)
+    by_c, f, by_out = by_c.split(sizes), f.split(sizes), g[0].split(sizes)
+    pulled, projected = [None] * len(sizes), [None] * len(sizes)
+    steps = order(sizes, not reverse)
+    hs, cs = States(g[1], sizes[steps[0]]), States(g[2], sizes[steps[0]])
+    for t in steps:
+        projected[t] = g_h = hs.before(sizes[t]) + by_out[t]
+        g_h = g_h if w_hr is None else g_h @ w_hr
+        g_c = torch.addcmul(cs.before(sizes[t]), g_h, by_c[t])
+        pulled[t] = g_gates = torch.cat([g_c, g_c, g_c, g_h], -1) * slopes[t]
+        hs.now, cs.now = g_gates @ w_hh, g_c * f[t]
+    by_gates = torch.cat(pulled)
+    by_w_hr = None if w_hr is None else torch.cat(projected).mT @ (o * bent)
+    by_input, by_w_ih, by_b = by_gates @ w_ih, by_gates.mT @ input, by_gates.sum(0)
+    by_w_hh = by_gates.mT @ previous(out[0], h, sizes, reverse)
+    return by_input, hs.last(), cs.last(), by_w_ih, by_w_hh, by_b, by_b, by_w_hr
+
+
+def run_gru(
+    input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool
+) -> Any:
+    """Cho et al. 2014, with the reset gate after the product, as cuDNN has it."""
+    driven = linear(input, w_ih, b_ih).split(sizes)
+    outs, gates, news, fed = [[None] * len(sizes) for _ in range(4)]
+    steps = order(sizes, reverse)
+    hs = States(h, sizes[steps[0]])
+    width = h.shape[-1]
+    for t in steps:
+        before = hs.before(sizes[t])
+        by_input, by_h = driven[t].split([2 * width, width], -1), linear(before, w_hh, b_hh).split([2 * width, width], -1)
+        gates[t] = gate = (by_h[0] + by_input[0]).sigmoid()
+        r, z = gate.chunk(2, -1)
+        fed[t] = by_h[1]
+        news[t] = new = (by_input[1] + by_h[1] * r).tanh()
+        outs[t] = hs.now = (before - new) * z + new
+    return (torch.cat(outs), hs.last()), (torch.cat(gates), torch.cat(news), torch.cat(fed))
+
+
+def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
+    input, h, w_ih, w_hh, b_ih, b_hh = operands
+    gates, new, fed = run_gru(*operands, sizes, reverse)[1] if isinstance(g[0], Tensor) else residuals
+    r, z = gates.chunk(2, -1)
+    before = previous(out[0], h, sizes, reverse)
+    by_new = (1 - z) * (1 - new * new)
+    by_gates = torch.cat([by_new * fed * r * (1 - r), (before - new) * z * (1 - z)], -1)
+    slopes, kept, by_out = torch.cat([by_gates, by_new * r], -1).split(sizes), z.split(sizes), g[0].split(sizes)
+    pulled, outer = [None] * len(sizes), [None] * len(sizes)
+    steps = order(sizes, not reverse)
+    hs = States(g[1], sizes[steps[0]])
+    for t in steps:
+        outer[t] = g_h = hs.before(sizes[t]) + by_out[t]
+        pulled[t] = g_gates = torch.cat([g_h, g_h, g_h], -1) * slopes[t]
+        hs.now = torch.addmm(g_h * kept[t], g_gates, w_hh)
+    by_hidden = torch.cat(pulled)
+    width = h.shape[-1]
+    by_driven = torch.cat([by_hidden[:, : 2 * width], torch.cat(outer) * by_new], -1)
+    return (
+        by_driven @ w_ih, hs.last(), by_driven.mT @ input, by_hidden.mT @ before, by_driven.sum(0), by_hidden.sum(0)
+    )  # fmt: skip
+
+
+def run(
+    input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool, bend: Any
+) -> Any:
+    """Elman 1990."""
+    driven = linear(input, w_ih, b_ih).split(sizes)
+    outs: list[Any] = [None] * len(sizes)
+    steps = order(sizes, reverse)
+    hs = States(h, sizes[steps[0]])
+    for t in steps:
+        outs[t] = hs.now = bend(linear(hs.before(sizes[t]), w_hh, b_hh) + driven[t])
+    return torch.cat(outs), hs.last()
+
+
+def pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, slope: Any) -> Any:
+    input, h, w_ih, w_hh, b_ih, b_hh = operands
+    slopes, by_out = slope(out[0]).split(sizes), g[0].split(sizes)
+    pulled: list[Any] = [None] * len(sizes)
+    steps = order(sizes, not reverse)
+    hs = States(g[1], sizes[steps[0]])
+    for t in steps:
+        pulled[t] = (hs.before(sizes[t]) + by_out[t]) * slopes[t]
+        hs.now = pulled[t] @ w_hh
+    total = torch.cat(pulled)
+    by_b = total.sum(0)
+    return total @ w_ih, hs.last(), total.mT @ input, total.mT @ previous(out[0], h, sizes, reverse), by_b, by_b
+
+
+def simple_layer(kind: str, bend: Callable[..., Any], slope: Callable[..., Any]) -> Callable[..., Any]:
+    """The layer that bends its sums by a function whose slope is known from its value."""
+    return defrule(
+        f"{kind}_layer(input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)",
+        outputs=True,
+        function=lambda *args: run(*args, bend),
+        joint=(
+            "input h w_ih w_hh b_ih b_hh",
+            lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, out: pulls(
+                g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, out, slope
+            ),
+        ),
+    ).call
+
+
+def network(layer: Callable[..., Any], *states: str) -> Callable[..., Any]:
+    """Layers on layers, of one direction or two, called as torch's modules do: on padded sequences or packed ones."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        packed = "batch_sizes" in kwargs or not isinstance(args[1], tuple | list) and not args[1].is_floating_point()
+        given = dict(zip(PACKED if packed else PADDED, args, strict=False)) | kwargs
+        return run_network(layer, len(states), **given)
+
+    return call
+
+
+PADDED = "input", "hx", "params", "has_biases", "num_layers", "dropout", "train", "bidirectional", "batch_first"
+PACKED = "data", "batch_sizes", "hx", "params", "has_biases", "num_layers", "dropout", "train", "bidirectional"
+
+
+def run_network(
+    layer: Callable[..., Any], state_count: int, hx: Any, params: Any, has_biases: bool, num_layers: int,
+    dropout: float, train: bool, bidirectional: bool, batch_first: bool = False, input: Any = None, data: Any = None,
+    batch_sizes: Any = None,
+) -> Any:  # fmt: skip
+    if data is None:
+        input = input.transpose(0, 1) if batch_first else input
+        shape = tuple(input.shape[:2])
+        data, sizes = input.reshape(shape[0] * shape[1], -1), [shape[1]] * shape[0]
+    else:
+        shape, sizes = None, plain(batch_sizes).tolist()
+    directions = 1 + bidirectional
+    each = len(params) // (num_layers * directions)  # weights and biases of one layer and direction
+    firsts = list(zip(*(state.unbind(0) for state in (hx if state_count > 1 else [hx])), strict=True))
+    lasts: list[Any] = []
+    for number in range(num_layers):
+        found = []
+        for backwards in range(directions):
+            place = number * directions + backwards
+            weights = list(params[place * each : (place + 1) * each])
+            if not has_biases:
+                weights[2:2] = [None, None]
+            if state_count > 1 and len(weights) == 4:
+                weights.append(None)  # no projection
+            out, *last = layer(data, *firsts[place], *weights, sizes, bool(backwards))
+            found.append(out)
+            lasts.append(last)
+        data = torch.cat(found, -1) if bidirectional else found[0]
+        if dropout and train and number < num_layers - 1:
+            data = torch.nn.functional.dropout(data, dropout)
+    if shape:
+        data = data.unflatten(0, shape)
+        data = data.transpose(0, 1) if batch_first else data
+    return data, *(torch.stack(state) for state in zip(*lasts, strict=True))
+
+
+def cell(layer: Callable[..., Any], state_count: int) -> Callable[..., Any]:
+    """One step of a layer, on a batch or on a single vector."""
+
+    def call(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
+        states = list(hx) if state_count > 1 else [hx]
+        weights = [w_ih, w_hh, b_ih, b_hh] + [None] * (state_count - 1)
+        _, *last = layer(input, *states, *weights, [input.shape[0]], False)
+        return tuple(last) if state_count > 1 else last[0]
+
+    return call
+
+
+tanh_layer = simple_layer("tanh", torch.tanh, lambda h: 1 - h * h)
+relu_layer = simple_layer("relu", torch.relu, lambda h: plain(h > 0).to(h.dtype))
+for _name, _layer, _count in (("lstm", lstm_layer, 2), ("gru", gru_layer, 1), ("rnn_tanh", tanh_layer, 1), ("rnn_relu", relu_layer, 1)):
+    composed(_name)(network(_layer, *"hc"[:_count]))
+    composed(f"{_name}_cell")(cell(_layer, _count))
