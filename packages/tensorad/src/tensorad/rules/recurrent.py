@@ -158,15 +158,17 @@ def run_gru(
 ) -> Any:
     """Cho et al. 2014, with the reset gate after the product, as cuDNN has it."""
     driven = linear(input, w_ih, b_ih).split(sizes)
-    outs, kept = [None] * len(sizes), [()] * len(sizes)
+    outs, kept, width = [None] * len(sizes), [()] * len(sizes), h.shape[-1]
     steps = order(sizes, reverse)
     hs = States(h, sizes[steps[0]])
     for t in steps:
         before = hs.before(sizes[t])
-        by_input, by_h = driven[t].chunk(3, -1), linear(before, w_hh, b_hh).chunk(3, -1)
-        r, z = (by_h[0] + by_input[0]).sigmoid(), (by_h[1] + by_input[1]).sigmoid()
-        new = (by_input[2] + by_h[2] * r).tanh()
-        kept[t] = r, z, new, by_h[2]
+        hidden = linear(before, w_hh, b_hh)
+        fed = hidden[:, 2 * width :]
+        r, z = (hidden[:, : 2 * width] + driven[t][:, : 2 * width]).chunk(2, -1)
+        r, z = r.sigmoid(), z.sigmoid()
+        new = (driven[t][:, 2 * width :] + fed * r).tanh()
+        kept[t] = r, z, new, fed
         outs[t] = hs.now = (before - new) * z + new
     return (torch.cat(outs), hs.last()), stacked(kept)
 
@@ -303,3 +305,35 @@ relu_layer = simple_layer("relu", torch.relu, lambda h: plain(h > 0).to(h.dtype)
 for _name, _layer, _count in (("lstm", lstm_layer, 2), ("gru", gru_layer, 1), ("rnn_tanh", tanh_layer, 1), ("rnn_relu", relu_layer, 1)):
     composed(_name)(network(_layer, *"hc"[:_count]))
     composed(f"{_name}_cell")(cell(_layer, _count))
+
+
+@composed("_pack_padded_sequence")
+def pack_padded_sequence(input: Any, lengths: Any, batch_first: bool) -> Any:
+    """The rows that torch keeps, found by packing their numbers."""
+    numbers = torch.arange(input.shape[0] * input.shape[1]).view(*input.shape[:2], 1)
+    kept, sizes = torch._VF._pack_padded_sequence(numbers, plain(lengths), batch_first)
+    return input.flatten(0, 1).index_select(0, kept.flatten().to(input.device)), sizes
+
+
+@composed("_pad_packed_sequence")
+def pad_packed_sequence(
+    data: Any, batch_sizes: Any, batch_first: bool, padding_value: float = 0.0, total_length: int = -1
+) -> Any:
+    """The rows where torch puts them, found by padding their numbers."""
+    numbers = torch.arange(data.shape[0]).unsqueeze(-1)
+    places, lengths = torch._VF._pad_packed_sequence(numbers, plain(batch_sizes), batch_first, -1, total_length)
+    shape, places = places.shape[:2], places.flatten().to(data.device)
+    padding = (places < 0).view(-1, *[1] * (data.ndim - 1))
+    return data.index_select(0, places.clamp(min=0)).masked_fill(padding, padding_value).unflatten(0, shape), lengths
+
+
+@composed("_C._nn.pad_sequence")
+def pad_sequence(
+    sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
+) -> Any:
+    longest = max(each.shape[0] for each in sequences)
+    padded = []
+    for each in sequences:
+        padding = each.new_full((longest - each.shape[0], *each.shape[1:]), padding_value)
+        padded.append(torch.cat([each, padding] if padding_side == "right" else [padding, each]))
+    return torch.stack(padded, 0 if batch_first else 1)
