@@ -46,6 +46,8 @@ defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 
 # At random, and by index.
 dropped = defrule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
+defrule("native_dropout_backward(grad_output, mask, scale)", "ops.aten.native_dropout_backward.default",
+        function=aten.native_dropout_backward.default, grad_output=lambda g, mask, scale: g * mask * scale, linear=True)
 rrelu_training = defrule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
                          input=lambda g, residuals: g * residuals).call
 embedding = linear("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",

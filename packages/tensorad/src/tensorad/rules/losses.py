@@ -10,7 +10,10 @@ import torch
 from torch.nn._reduction import get_enum, legacy_get_string
 
 from tensorad.errors import ArgumentError, ShapeError
+from tensorad.grad import Grad
 from tensorad.op import composed, defrule, fused, linear
+from tensorad.operands import plain
+from tensorad.pieces import through_pieces
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
@@ -46,6 +49,13 @@ logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_
 soft_margin = defrule("soft_margin_loss(input, target, kind)", function=kernels.soft_margin_loss,
                       input=lambda g, input, target, kind: spread(g, -target * (-input * target).sigmoid(), kind),
                       target=lambda g, input, target, kind: spread(g, -input * (-input * target).sigmoid(), kind)).call
+defrule("_C._nn.multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction=1)",
+        input=lambda g, input, target, p, margin, weight, reduction: multi_margin(g, input, target, p, margin, weight, reduction))
+defrule("_C._nn.multilabel_margin_loss(input, target, reduction=1)", function=aten.multilabel_margin_loss_forward.default,
+        input=lambda g, input, target, reduction, residuals: multilabel_margin(g, input, target, reduction, residuals))
+defrule("_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, zero_infinity=False)", outputs=True,
+        log_probs=lambda g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, out:
+        ctc_pull(g[0], log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, *out))
 raised = defrule("raised(input, floor)", function=torch.clamp_min, input=lambda g: g).call  # a clamp that passes every gradient on
 
 # fmt: on
@@ -341,3 +351,89 @@ def triplet_margin_loss(
     far = distance(anchor, negative)
     far = torch.minimum(far, distance(positive, negative)) if swap else far
     return (margin + distance(anchor, positive) - far).clamp(min=0)
+
+
+@fused(aten.multi_margin_loss_backward.default)
+def multi_margin(g: Any, input: Any, target: Any, p: int, margin: float, weight: Any, kind: int) -> Any:
+    """Each class that is not the target pushes against it while it is less than the margin below."""
+    rows = in_rows(input)
+    own = torch.nn.functional.one_hot(target.reshape(-1), rows.shape[1]).bool()
+    short = (margin - rows.masked_fill(~own, 0).sum(1, True) + rows).clamp(min=0).masked_fill(own, 0)
+    slopes = (2 * short if p == 2 else (plain(short) > 0).to(g.dtype)) / rows.shape[1]
+    slopes = slopes if weight is None else slopes * weight[target.reshape(-1, 1)]
+    slopes = slopes - own * slopes.sum(1, True)
+    return spread_over_rows(g, slopes, kind).reshape(input.shape)
+
+
+def multilabel_margin(g: Any, input: Any, target: Any, kind: int, is_target: Any) -> Any:
+    """The kernel's slopes, which are constant between the corners, times g."""
+    if not isinstance(g, Tensor):
+        return aten.multilabel_margin_loss_backward.default(g, input, target, kind, is_target)
+    x = plain(input)
+    slopes = aten.multilabel_margin_loss_backward.default(x.new_ones(()), x, target, SUM, is_target)
+    return spread_over_rows(g, in_rows(slopes), kind).reshape(x.shape)
+
+
+def in_rows(input: Any) -> Any:
+    """The input as a matrix, of one row for each sample."""
+    return input.reshape(-1, *input.shape[-1:] or [1])
+
+
+def spread_over_rows(g: Any, slopes: Any, kind: int) -> Any:
+    """As `spread`, for a loss with a value for each row."""
+    return slopes * (g.reshape(-1, 1) if kind == NONE else g / slopes.shape[0] if kind == MEAN else g)
+
+
+@composed("linear_cross_entropy")
+def linear_cross_entropy(*args: Any, options: Any = None, **kwargs: Any) -> Any:
+    """Whole, whatever the options say about chunks: torch's chunks have a gradient in them, and no second one."""
+    return through_pieces(torch.nn.functional.linear_cross_entropy, args, kwargs)
+
+
+def ctc_pull(
+    g: Any, log_probs: Any, targets: Any, steps: Any, lengths: Any, blank: int, zero_infinity: bool, out: Any, alpha: Any
+) -> Any:
+    """By torch's kernel, without what it adds for a log_softmax before it: that has a rule of its own.
+
+    For higher orders, the derivative of the parts that the loss is made of.
+    """
+    steps, lengths = torch.as_tensor(steps), torch.as_tensor(lengths)
+    if isinstance(g, Tensor):
+        lost = plain(out).isinf()
+        with Grad() as context:
+            values = ctc_by_parts(log_probs, targets, steps, lengths, blank)
+        g = g.masked_fill(lost, 0 if zero_infinity else math.nan)
+        return context.gradient(values, log_probs, cotangent=g)
+    pulled = aten._ctc_loss_backward.Tensor(
+        g, log_probs, targets, steps, lengths, out, alpha, blank, zero_infinity
+    )
+    past = torch.arange(len(log_probs)).unsqueeze(1) >= steps
+    past = (past.to(out.device) | (out.isinf() & zero_infinity)).unsqueeze(-1)
+    return pulled - (log_probs.exp() * g.unsqueeze(-1)).masked_fill_(past, 0)
+
+
+def ctc_by_parts(log_probs: Any, targets: Any, steps: Any, lengths: Any, blank: int) -> Any:
+    """The loss by its recursion over time, Graves et al. 2006: over each target with a blank around every letter."""
+    rows = targets if targets.ndim == 2 else targets.split(lengths.tolist())
+    rows = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+    letters = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=blank).long()
+    labels = letters.new_full((len(letters), 2 * letters.shape[1] + 1), blank)
+    labels[:, 1::2] = letters
+    new = labels != blank
+    new[:, 2:] &= labels[:, 2:] != labels[:, :-2]
+    emitted = log_probs.gather(2, labels.expand(len(log_probs), -1, -1))
+    never = -1e30  # a logarithm of 0, but one whose logsumexp has a derivative
+    steps, lengths = steps.to(labels.device), lengths.to(labels.device)
+    alpha = emitted[0].masked_fill(torch.arange(labels.shape[1], device=labels.device) > 1, never)
+    for t in range(1, len(log_probs)):
+        ways = [alpha, shifted(alpha, 1, never), shifted(alpha, 2, never).masked_fill(~new, never)]
+        alpha = torch.where((t < steps).unsqueeze(1), torch.stack(ways).logsumexp(0) + emitted[t], alpha)
+    ends = [2 * lengths, (2 * lengths - 1).clamp(min=0)]
+    last = alpha.gather(1, torch.stack(ends, 1))
+    last = last.masked_fill(torch.stack([lengths < 0, lengths < 1], 1), never)
+    return -last.logsumexp(1)
+
+
+def shifted(rows: Any, count: int, value: float) -> Any:
+    """The rows with their elements `count` places on, and `value` in the places that this leaves."""
+    return torch.cat([rows.new_full((rows.shape[0], count), value), rows], 1)[:, : rows.shape[1]]
