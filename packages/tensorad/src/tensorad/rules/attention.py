@@ -28,7 +28,7 @@ flash = defrule("flash(query, key, value, mask, is_causal, scale)", function=lam
 # fmt: on
 
 
-@composed("scaled_dot_product_attention")
+@composed("scaled_dot_product_attention", "ops.aten.scaled_dot_product_attention")
 def scaled_dot_product_attention(
     query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False,

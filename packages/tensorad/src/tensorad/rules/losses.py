@@ -25,7 +25,7 @@ kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # tor
 # fmt: off
 
 # By torch's kernels, reduction and all. `spread` is the way back through it.
-mse = defrule("mse_loss(input, target, kind)", function=kernels.mse_loss,
+mse = defrule("mse_loss(input, target, kind=1)", "ops.aten.mse_loss", function=kernels.mse_loss,
               input=lambda g, input, target, kind: mse_by_input(g, input, target, kind),
               target=lambda g, input, target, kind: mse_by_input(g, target, input, kind)).call
 absolute = defrule("l1_loss(input, target, kind)", function=kernels.l1_loss,
@@ -36,7 +36,7 @@ l1 = absolute.call
 smooth_l1 = defrule("smooth_l1_loss(input, target, kind, beta)", function=kernels.smooth_l1_loss,
                     input=lambda g, input, target, kind, beta: spread(g, ((input - target) / beta).clamp(-1, 1), kind),
                     target=lambda g, input, target, kind, beta: spread(g, ((target - input) / beta).clamp(-1, 1), kind)).call
-huber = defrule("huber_loss(input, target, kind, delta)", function=kernels.huber_loss,
+huber = defrule("huber_loss(input, target, kind=1, delta=1.0)", "ops.aten.huber_loss", function=kernels.huber_loss,
                 input=lambda g, input, target, kind, delta: spread(g, (input - target).clamp(-delta, delta), kind),
                 target=lambda g, input, target, kind, delta: spread(g, (target - input).clamp(-delta, delta), kind)).call
 log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=kernels.binary_cross_entropy,
@@ -46,10 +46,10 @@ logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_
                    function=torch.binary_cross_entropy_with_logits,
                    input=lambda g, input, target, kind: spread(g, input.sigmoid() - target, kind),
                    target=lambda g, input, kind: spread(g, -input, kind)).call
-soft_margin = defrule("soft_margin_loss(input, target, kind)", function=kernels.soft_margin_loss,
+soft_margin = defrule("soft_margin_loss(input, target, kind=1)", "ops.aten.soft_margin_loss", function=kernels.soft_margin_loss,
                       input=lambda g, input, target, kind: spread(g, -target * (-input * target).sigmoid(), kind),
                       target=lambda g, input, target, kind: spread(g, -input * (-input * target).sigmoid(), kind)).call
-defrule("_C._nn.multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction=1)",
+defrule("_C._nn.multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction=1)", "ops.aten.multi_margin_loss",
         input=lambda g, input, target, p, margin, weight, reduction: multi_margin(g, input, target, p, margin, weight, reduction))
 defrule("_C._nn.multilabel_margin_loss(input, target, reduction=1)", function=aten.multilabel_margin_loss_forward.default,
         input=lambda g, input, target, reduction, residuals: multilabel_margin(g, input, target, reduction, residuals))

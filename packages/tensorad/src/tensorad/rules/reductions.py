@@ -69,6 +69,8 @@ softmax = defrule("softmax(input, dim, dtype=None)", "special.softmax",
                   input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype)).call
 log_softmax = defrule("log_softmax(input, dim, dtype=None)", "special.log_softmax",
                       input=lambda g, dim, out: log_softmax_pull(g, out, dim, g.dtype)).call
+defrule("_softmax(input, dim, half_to_float)", input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype))
+defrule("_log_softmax(input, dim, half_to_float)", input=lambda g, dim, out: log_softmax_pull(g, out, dim, g.dtype))
 defrule("_softmax_backward_data(grad_output, output, dim, input_dtype)",
         grad_output=lambda g, output, dim: softmax_pull(g, output, dim, g.dtype),
         output=lambda g, grad_output, output, dim:
