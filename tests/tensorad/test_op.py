@@ -93,9 +93,24 @@ def test_rules_that_cannot_be_read() -> None:
 
 def test_a_joint_rule_stands_alone() -> None:
     joint = ("a b", lambda g: (g, g))
-    for more in ({"c": lambda g: g}, {"outputs": True}):
-        with pytest.raises(ts.RuleError, match="stands for all rules"):
-            ts.defrule("tested_joint(a, b, c)", function=torch.addcmul, joint=joint, **more)
+    with pytest.raises(ts.RuleError, match="stands for all rules"):
+        ts.defrule("tested_joint(a, b, c)", function=torch.addcmul, joint=joint, c=lambda g: g)
+
+
+def test_a_joint_rule_of_several_outputs() -> None:
+    def both(a: Any, b: Any) -> Any:
+        return (a * b, a + b), a - b
+
+    def rule(g: Any, a: Any, b: Any, out: Any, residuals: Any) -> Any:
+        return g[0] * b + g[1], g[0] * (out[1] - b) + g[1] * (a - b) / residuals
+
+    op = ts.defrule("tested_both(a, b)", function=both, outputs=True, joint=("a b", rule))
+    x, y = torch.tensor(3.0), torch.tensor(5.0)
+    a, b = ts.tensor(x), ts.tensor(y)
+    with ts.Grad() as g:
+        product, total = op.call(a, b)
+        target = product * total
+    assert [each.item() for each in g.gradient(target, (a, b))] == [5 * 8 + 15, 3 * 8 + 15]
 
 
 def test_operands_by_keyword_only() -> None:

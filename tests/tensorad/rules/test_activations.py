@@ -252,3 +252,28 @@ def test_an_activation_saves_what_the_next_layer_keeps_anyway() -> None:
     with ts.Grad():
         y = ts.relu(x * 2)
     assert y.node.saved[0] is y.data
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("train", [True, False])
+def test_native_dropout(p: float, train: bool) -> None:
+    def function(x: Any) -> Any:
+        torch.manual_seed(0)
+        return torch.native_dropout(x, p, train)[0].sin()
+
+    agree(function, rand(3, 4))
+
+
+def test_native_dropout_backward() -> None:
+    mask = rand(3, 4) > 0
+    agree(lambda g: torch.ops.aten.native_dropout_backward(g, mask, 2.0).sin(), rand(3, 4, seed=1))
+
+
+def test_native_dropout_trains_where_nothing_is_said() -> None:
+    """torch scales the values, but not the gradient."""
+    x = ts.tensor(torch.ones(8))
+    with ts.Grad() as g:
+        torch.manual_seed(0)
+        y = torch.native_dropout(x, 0.5, None)[0]
+    assert sorted(set(y.tolist())) == [0, 2]
+    assert g.gradient(y, x).tolist() == y.tolist()

@@ -48,7 +48,10 @@ def test_attention(options: dict[str, Any]) -> None:
     torch.testing.assert_close(by_tensorad(function, arguments, 2)[1], expected)  # by the kernel, then by the formula
 
 
-@pytest.mark.parametrize("options", [{}, {"dropout_p": 0.4}, {"is_causal": True}, {"attn_mask": rand(5, 4) > 0}], ids=str)
+BELOW: list[dict[str, Any]] = [{}, {"dropout_p": 0.4}, {"is_causal": True}, {"attn_mask": rand(5, 4) > 0}]
+
+
+@pytest.mark.parametrize("options", BELOW, ids=str)
 @pytest.mark.parametrize("shapes", ["4,5,3 4,4,3 4,4,3", "2,1,5,3 3,4,3 4,3", "5,3 4,3 4,2", "0,5,3 0,4,3 0,4,3"])
 def test_attention_that_torchs_kernel_does_not_take(shapes: str, options: dict[str, Any]) -> None:
     sizes = [[int(size) for size in shape.split(",")] for shape in shapes.split()]
@@ -65,9 +68,14 @@ def test_self_attention() -> None:
     agree(lambda x: functional.scaled_dot_product_attention(x, x, x), rand(2, 5, 3), order=3)
 
 
-def test_a_mask_and_is_causal_are_refused_as_by_torch() -> None:
-    with pytest.raises(RuntimeError, match="is_causal"):
-        attend(attn_mask=KEPT, is_causal=True)(*map(ts.tensor, operands({})))
+def test_a_mask_and_is_causal_are_both_followed_where_torch_takes_its_kernel_and_refused_elsewhere() -> None:
+    arguments = operands({})
+    both = KEPT & torch.ones(5, 4).tril().bool()
+    _, (first, second) = by_tensorad(attend(attn_mask=KEPT, is_causal=True), arguments, 2)
+    _, (expected_first, expected_second) = by_tensorad(attend(attn_mask=both), arguments, 2)
+    torch.testing.assert_close([first, second], [expected_first, expected_second])
+    with pytest.raises(ts.ArgumentError, match="is_causal"):
+        attend(attn_mask=KEPT, is_causal=True)(*(ts.tensor(each[0]) for each in arguments))
 
 
 def test_a_row_that_is_masked_whole_has_no_gradient_and_no_nan() -> None:
@@ -94,7 +102,14 @@ CALLS: list[dict[str, Any]] = [
     {"key_padding_mask": torch.tensor([[0, 0, 0, 0, 1]] * 3).bool()},
     {"need_weights": False, "is_causal": True, "attn_mask": CAUSAL},
 ]
-MODULES = [{}, {"bias": False}, {"add_bias_kv": True}, {"add_zero_attn": True}, {"dropout": 0.3}, {"kdim": 8, "vdim": 6}]
+MODULES: list[dict[str, Any]] = [
+    {},
+    {"bias": False},
+    {"add_bias_kv": True},
+    {"add_zero_attn": True},
+    {"dropout": 0.3},
+    {"kdim": 8, "vdim": 6},
+]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: ",".join(call))

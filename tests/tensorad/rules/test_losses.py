@@ -198,3 +198,88 @@ def test_wrong_arguments() -> None:
     for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
         with pytest.raises(ts.ShapeError, match="must agree"):
             getattr(functional, name)(x, torch.ones(3))
+
+
+def agree_with_differences(function: Any, x: Any) -> None:
+    """torch has no second derivative here: the second order is compared with differences of torch's first."""
+
+    def first(x: Any) -> Any:
+        return by_torch(function, [x])[1][0][0]
+
+    direction = rand(*x.shape, seed=11)
+    found = by_tensorad(function, [x], 2)[1][1][0]
+    assert (found * direction).sum().item() == pytest.approx(slope(first, [x], [direction]), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("weight", [None, rand(5, low=0.5, high=1.5, seed=1)], ids=["alike", "weighted"])
+def test_multi_margin_loss(p: int, weight: Any, reduction: str) -> None:
+    target = torch.tensor([0, 2, 4, 1])
+    options = {"p": p, "margin": 0.7, "weight": weight, "reduction": reduction}
+    rows = bent("functional.multi_margin_loss(x, t, **options)", "x", t=target, options=options)
+    row = bent("functional.multi_margin_loss(x, t, **options)", "x", t=target[1], options=options)
+    for function, x in ((rows, rand(4, 5)), (row, rand(5))):
+        agree(function, x, order=1)
+        agree_with_differences(function, x)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_multilabel_margin_loss(reduction: str) -> None:
+    target = torch.tensor([[0, 2, -1, 1, 1], [1, -1, 0, 0, 0], [-1, 0, 0, 0, 0], [0, 1, 2, 3, 4]])
+    rows = bent("functional.multilabel_margin_loss(x, t, reduction=r)", "x", t=target, r=reduction)
+    row = bent("functional.multilabel_margin_loss(x, t, reduction=r)", "x", t=target[0], r=reduction)
+    for function, x in ((rows, rand(4, 5)), (row, rand(5))):
+        agree(function, x, order=1)
+        agree_with_differences(function, x)
+
+
+SPEECH = """
+functional.ctc_loss(x, torch.tensor([[1, 2, 3], [1, 1, 4]]), (6, 5), (3, 2), reduction=r)
+functional.ctc_loss(x, torch.tensor([[1, 2, 3], [1, 1, 4]]), torch.tensor([6, 5]), torch.tensor([3, 2]), reduction=r)
+functional.ctc_loss(x, torch.tensor([1, 2, 1, 1]), (6, 5), (2, 2), reduction=r)
+functional.ctc_loss(x, torch.tensor([1, 1, 1, 1]), (6, 2), (2, 2), reduction=r, zero_infinity=True)
+functional.ctc_loss(x, torch.tensor([1, 1, 2]), (6, 6), (3, 0), blank=4, reduction=r)
+functional.ctc_loss(x[:, 0], torch.tensor([1, 2]), torch.tensor(6), torch.tensor(2), reduction=r)
+"""
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("expression", SPEECH.strip().splitlines())
+def test_ctc_loss(expression: str, reduction: str) -> None:
+    after_softmax = bent(expression.replace("x", "x.log_softmax(-1)", 1), "x", r=reduction)
+    agree(after_softmax, rand(6, 2, 5), order=1)
+    agree_with_differences(after_softmax, rand(6, 2, 5))
+
+
+def test_ctc_loss_by_what_are_not_logarithms_of_a_softmax() -> None:
+    """torch's own gradient is right only behind a log_softmax: it adds exp(log_probs)."""
+    function = bent("functional.ctc_loss(x, torch.tensor([[1, 2], [1, 1]]), (6, 5), (2, 2))", "x")
+    x, direction = rand(6, 2, 5, low=-2), rand(6, 2, 5, seed=1)
+    found = (by_tensorad(function, [x])[1][0][0] * direction).sum().item()
+    wrong = (by_torch(function, [x])[1][0][0] * direction).sum().item()
+    assert found == pytest.approx(slope(function, [x], [direction]), rel=1e-6)
+    assert abs(found - wrong) > 0.01
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_linear_cross_entropy_in_chunks_is_that_of_the_whole(reduction: str) -> None:
+    """At the second order torch's chunks give zeros, without an error."""
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2)
+    form = "functional.linear_cross_entropy(x, y, t, linear_bias=z, reduction=r, options=o)"
+    operands = rand(4, 3), rand(5, 3, seed=1), rand(5, seed=2)
+    names = {"t": torch.tensor([0, 2, 4, 1]), "r": reduction}
+    chunked, whole = bent(form, o=options, **names), bent(form, o=None, **names)
+    agree(whole, *operands)
+    _, (first, second) = by_tensorad(chunked, operands, 2)
+    torch.testing.assert_close(first, by_torch(chunked, operands)[1][0])
+    torch.testing.assert_close([first, second], by_torch(whole, operands, 2)[1])
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("swap", [True, False])
+def test_triplet_margin_with_distance_loss(reduction: str, swap: bool) -> None:
+    form = "functional.triplet_margin_with_distance_loss(x, y, z, distance_function=d, swap=s, reduction=r)"
+    operands = rand(3, 4), rand(3, 4, seed=1), rand(3, 4, seed=2)
+    for distance in (None, lambda one, other: (one - other).square().sum(-1)):
+        agree(bent(form, d=distance, s=swap, r=reduction), *operands)

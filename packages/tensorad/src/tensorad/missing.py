@@ -9,7 +9,8 @@ from tensorad.errors import InPlaceError, NoRuleError
 
 _ABOUT_THE_DATA = set(
     "size dim stride numel nelement nbytes itemsize element_size is_floating_point is_complex is_contiguous layout "
-    "is_cuda is_cpu is_nested is_sparse is_quantized is_meta get_device storage_offset untyped_storage data_ptr is_signed".split()
+    "is_cuda is_cpu is_sparse is_quantized is_meta is_nested get_device storage_offset untyped_storage data_ptr "
+    "is_signed".split()
 )
 
 

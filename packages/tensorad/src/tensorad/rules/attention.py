@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from tensorad.errors import ArgumentError
 from tensorad.op import composed, defrule, fused
 from tensorad.operands import plain
 from tensorad.rules.activations import drop
@@ -12,6 +13,7 @@ from tensorad.rules.reductions import softmax_pull
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
+choose = torch._fused_sdp_choice  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 FLASH = 1  # torch's number for the kernel that goes through the keys block by block
 
 # fmt: off
@@ -35,7 +37,7 @@ def scaled_dot_product_attention(
 ) -> Any:  # fmt: skip
     """By torch's kernel where torch takes it: on a CPU, in four dimensions, and with a mask that is a constant."""
     q, k, v, mask = plain(query), plain(key), plain(value), plain(attn_mask)
-    chosen = torch._fused_sdp_choice(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+    chosen = choose(q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     if scale is None:
         scale = 1 / math.sqrt(q.shape[-1] or 1)
     if mask is not None and mask.dtype == torch.bool:
@@ -44,6 +46,8 @@ def scaled_dot_product_attention(
         return flash(query, key, value, mask, is_causal, scale)
     if enable_gqa:
         key, value = (repeated(each, q.shape[-3]) for each in (key, value))
+    if is_causal and attn_mask is not None:
+        raise ArgumentError("is_causal=True is a mask of its own: give it or attn_mask, or one mask that is both")
     return attention(query, key, value, causal(q, k) if is_causal else attn_mask, dropout_p, scale)
 
 
@@ -61,7 +65,7 @@ def attention_weights(query: Any, key: Any, mask: Any, scale: float) -> Any:
     """What each query takes of each value; nothing at all where the mask leaves no key."""
     root = math.sqrt(abs(scale))  # to both, as torch does, so that neither grows large
     scores = (query * math.copysign(root, scale)) @ (key * root).mT
-    return scores.softmax(-1) if mask is None else torch._safe_softmax(scores + mask, -1)
+    return scores.softmax(-1) if mask is None else safe_softmax(scores + mask, -1)
 
 
 def attend(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, scale: float) -> Any:
@@ -94,7 +98,8 @@ def attend_by_blocks(query: Any, key: Any, value: Any, mask: Any, is_causal: boo
 def flash_pulls(
     g: Any, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, out: Any, totals: Any
 ) -> Any:
-    mask = causal(query, key) if is_causal else mask
+    if is_causal:
+        mask = causal(query, key) if mask is None else causal(query, key) + mask
     heads = query.shape[-3]
     pulls = attention_pulls(g, query, repeated(key, heads), repeated(value, heads), mask, scale, None, None)
     return pulls[0], *(each.unflatten(-3, (key.shape[-3], -1)).sum(-3) for each in pulls[1:3])

@@ -13,7 +13,6 @@ from tensorad.errors import ArgumentError, ShapeError
 from tensorad.grad import Grad
 from tensorad.op import composed, defrule, fused, linear
 from tensorad.operands import plain
-from tensorad.pieces import through_pieces
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
@@ -25,7 +24,7 @@ kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # tor
 # fmt: off
 
 # By torch's kernels, reduction and all. `spread` is the way back through it.
-mse = defrule("mse_loss(input, target, kind=1)", "ops.aten.mse_loss", function=kernels.mse_loss,
+mse = defrule("mse_loss(input, target, kind)", function=kernels.mse_loss,
               input=lambda g, input, target, kind: mse_by_input(g, input, target, kind),
               target=lambda g, input, target, kind: mse_by_input(g, target, input, kind)).call
 absolute = defrule("l1_loss(input, target, kind)", function=kernels.l1_loss,
@@ -36,7 +35,7 @@ l1 = absolute.call
 smooth_l1 = defrule("smooth_l1_loss(input, target, kind, beta)", function=kernels.smooth_l1_loss,
                     input=lambda g, input, target, kind, beta: spread(g, ((input - target) / beta).clamp(-1, 1), kind),
                     target=lambda g, input, target, kind, beta: spread(g, ((target - input) / beta).clamp(-1, 1), kind)).call
-huber = defrule("huber_loss(input, target, kind=1, delta=1.0)", "ops.aten.huber_loss", function=kernels.huber_loss,
+huber = defrule("huber_loss(input, target, kind, delta)", function=kernels.huber_loss,
                 input=lambda g, input, target, kind, delta: spread(g, (input - target).clamp(-delta, delta), kind),
                 target=lambda g, input, target, kind, delta: spread(g, (target - input).clamp(-delta, delta), kind)).call
 log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=kernels.binary_cross_entropy,
@@ -46,10 +45,10 @@ logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_
                    function=torch.binary_cross_entropy_with_logits,
                    input=lambda g, input, target, kind: spread(g, input.sigmoid() - target, kind),
                    target=lambda g, input, kind: spread(g, -input, kind)).call
-soft_margin = defrule("soft_margin_loss(input, target, kind=1)", "ops.aten.soft_margin_loss", function=kernels.soft_margin_loss,
+soft_margin = defrule("soft_margin_loss(input, target, kind)", function=kernels.soft_margin_loss,
                       input=lambda g, input, target, kind: spread(g, -target * (-input * target).sigmoid(), kind),
                       target=lambda g, input, target, kind: spread(g, -input * (-input * target).sigmoid(), kind)).call
-defrule("_C._nn.multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction=1)", "ops.aten.multi_margin_loss",
+defrule("_C._nn.multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction=1)",
         input=lambda g, input, target, p, margin, weight, reduction: multi_margin(g, input, target, p, margin, weight, reduction))
 defrule("_C._nn.multilabel_margin_loss(input, target, reduction=1)", function=aten.multilabel_margin_loss_forward.default,
         input=lambda g, input, target, reduction, residuals: multilabel_margin(g, input, target, reduction, residuals))
@@ -385,31 +384,47 @@ def spread_over_rows(g: Any, slopes: Any, kind: int) -> Any:
 
 
 @composed("linear_cross_entropy")
-def linear_cross_entropy(*args: Any, options: Any = None, **kwargs: Any) -> Any:
+def linear_cross_entropy(
+    input: Any, linear_weight: Any, target: Any, *, linear_bias: Any = None, weight: Any = None,
+    reduction: str = "mean", ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None,
+) -> Any:  # fmt: skip
     """Whole, whatever the options say about chunks: torch's chunks have a gradient in them, and no second one."""
-    return through_pieces(torch.nn.functional.linear_cross_entropy, args, kwargs)
+    bias = None if linear_bias is None else linear_bias.flatten()
+    logits = torch.nn.functional.linear(input, linear_weight.flatten(0, -2), bias)
+    if linear_weight.ndim > 2:
+        logits = logits.unflatten(-1, tuple(linear_weight.shape[:-1]))
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(
+        logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
+    )
 
 
 def ctc_pull(
-    g: Any, log_probs: Any, targets: Any, steps: Any, lengths: Any, blank: int, zero_infinity: bool, out: Any, alpha: Any
+    g: Any,
+    log_probs: Any,
+    targets: Any,
+    steps: Any,
+    lengths: Any,
+    blank: int,
+    zero_infinity: bool,
+    out: Any,
+    alpha: Any,
 ) -> Any:
     """By torch's kernel, without what it adds for a log_softmax before it: that has a rule of its own.
 
     For higher orders, the derivative of the parts that the loss is made of.
     """
-    steps, lengths = torch.as_tensor(steps), torch.as_tensor(lengths)
+    steps, lengths = (torch.as_tensor(each).reshape(-1).cpu() for each in (steps, lengths))
     if isinstance(g, Tensor):
         lost = plain(out).isinf()
         with Grad() as context:
             values = ctc_by_parts(log_probs, targets, steps, lengths, blank)
         g = g.masked_fill(lost, 0 if zero_infinity else math.nan)
         return context.gradient(values, log_probs, cotangent=g)
-    pulled = aten._ctc_loss_backward.Tensor(
-        g, log_probs, targets, steps, lengths, out, alpha, blank, zero_infinity
-    )
+    pulled = aten._ctc_loss_backward.Tensor(g, log_probs, targets, steps, lengths, out, alpha, blank, zero_infinity)
     past = torch.arange(len(log_probs)).unsqueeze(1) >= steps
     past = (past.to(out.device) | (out.isinf() & zero_infinity)).unsqueeze(-1)
-    return pulled - (log_probs.exp() * g.unsqueeze(-1)).masked_fill_(past, 0)
+    return pulled - (log_probs.exp() * g.unsqueeze(-1)).masked_fill(past, 0)
 
 
 def ctc_by_parts(log_probs: Any, targets: Any, steps: Any, lengths: Any, blank: int) -> Any:

@@ -18,7 +18,7 @@ from tensorad.operands import plain
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
-linear = torch.nn.functional.linear
+linear: Any = torch.nn.functional.linear
 MKLDNN_LSTM = 2  # torch's number for it among the modes of mkldnn_rnn_layer
 
 # fmt: off
@@ -64,6 +64,11 @@ def order(sizes: Sequence[int], reverse: bool) -> range:
     return range(len(sizes))[:: -1 if reverse else 1]
 
 
+def room(sizes: Sequence[int]) -> list[Any]:
+    """A place for something of each step."""
+    return [None] * len(sizes)
+
+
 def previous(stacked: Any, first: Any, sizes: Sequence[int], reverse: bool) -> Any:
     """The states before each step, stacked, from those after it and the first."""
     after, found = stacked.split(sizes), [first] * len(sizes)
@@ -84,8 +89,7 @@ def run_lstm(
     input: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Any, reverse: bool
 ) -> Any:
     """Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; `w_hr` projects, as Sak et al. 2014."""
-    driven, kept = linear(input, w_ih, b_ih).split(sizes), [()] * len(sizes)
-    outs: list[Any] = [None] * len(sizes)
+    driven, outs, kept = linear(input, w_ih, b_ih).split(sizes), room(sizes), room(sizes)
     steps = order(sizes, reverse)
     hs, cs = States(h, sizes[steps[0]]), States(c, sizes[steps[0]])
     for t in steps:
@@ -99,14 +103,17 @@ def run_lstm(
 
 
 def lstm_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
-    input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr = operands
-    i, f, new, o, cells = run_lstm(*operands, sizes, reverse)[1] if isinstance(g[0], Tensor) else residuals
+    """What each step pulls back to its gates, with slopes found for all steps at once; and from there to the operands."""
+    input, h, c, w_ih, w_hh, _, _, w_hr = operands
+    i, f, new, o, cells = (
+        run_lstm(*operands, sizes=sizes, reverse=reverse)[1] if isinstance(g[0], Tensor) else residuals
+    )
     bent = cells.tanh()
-    by_c = o * (1 - bent * bent)
-    slopes = [new * i * (1 - i), previous(cells, c, sizes, reverse) * f * (1 - f), i * (1 - new * new), bent * o * (1 - o)]
+    by_c, before = o * (1 - bent * bent), previous(cells, c, sizes, reverse)
+    slopes = [new * i * (1 - i), before * f * (1 - f), i * (1 - new * new), bent * o * (1 - o)]
     slopes = torch.cat(slopes, -1).split(sizes)
     by_c, f, by_out = by_c.split(sizes), f.split(sizes), g[0].split(sizes)
-    pulled, projected = [None] * len(sizes), [None] * len(sizes)
+    pulled, projected = room(sizes), room(sizes)
     steps = order(sizes, not reverse)
     hs, cs = States(g[1], sizes[steps[0]]), States(g[2], sizes[steps[0]])
     for t in steps:
@@ -123,42 +130,49 @@ def lstm_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, resid
 
 
 def run_lstm_layer(*args: Any) -> Any:
-    """By oneDNN's kernel where torch takes it, which is about twice as fast."""
+    """By oneDNN's kernel where torch takes it, about twice as fast: its workspace is then the residual."""
     input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse = args
     if (
         input.dtype is not torch.float32 or w_hr is not None or not input.is_cpu or not torch._C._get_mkldnn_enabled()
-        or not input.numel() or sizes[0] != sizes[-1] or not torch.backends.mkldnn.is_available()
+        or not input.numel() or len(sizes) == 1 or sizes[0] != sizes[-1] or not torch.backends.mkldnn.is_available()
     ):  # fmt: skip
         return run_lstm(*args)
-    steps = input.view(len(sizes), sizes[0], -1)
-    biases = (w_ih, w_hh) if b_ih is None else (b_ih, b_hh)
-    options = MKLDNN_LSTM, h.shape[-1], 1, b_ih is not None
+    weights, options = for_kernel(w_ih, w_hh, b_ih, b_hh)
     out, h_n, c_n, space = aten.mkldnn_rnn_layer.default(
-        steps, w_ih, w_hh, *biases, h.contiguous(), c.contiguous(), reverse, (), *options, False, False, True
+        in_steps(input, sizes), *weights, h.contiguous(), c.contiguous(), reverse, (), *options, False, False, True
     )
     return (out.flatten(0, 1), h_n, c_n), space
 
 
 def pull_lstm_layer(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
+    """By the kernel's own backward pass, if the forward pass was the kernel's, and for the first order."""
     if isinstance(g[0], Tensor) or isinstance(residuals, tuple):
         return lstm_pulls(g, operands, sizes, reverse, out, residuals)
     input, h, c, w_ih, w_hh, b_ih, b_hh, _ = operands
-    biases = (w_ih, w_hh) if b_ih is None else (b_ih, b_hh)
-    options = MKLDNN_LSTM, h.shape[-1], 1, b_ih is not None
-    in_steps = lambda each: each.contiguous().view(len(sizes), sizes[0], -1)  # noqa: E731
+    weights, options = for_kernel(w_ih, w_hh, b_ih, b_hh)
     by_input, by_w_ih, by_w_hh, by_b_ih, by_b_hh, by_h, by_c = aten.mkldnn_rnn_layer_backward.default(
-        in_steps(input), w_ih, w_hh, *biases, h.contiguous(), c.contiguous(), in_steps(out[0]), *out[1:],
-        in_steps(g[0]), g[1].contiguous(), g[2].contiguous(), reverse, *options, True, False, (), False, residuals,
+        in_steps(input, sizes), *weights, h.contiguous(), c.contiguous(), in_steps(out[0], sizes), *out[1:],
+        in_steps(g[0], sizes), g[1].contiguous(), g[2].contiguous(), reverse, *options, True, False, (), False, residuals,
     )  # fmt: skip
-    return by_input.flatten(0, 1), by_h, by_c, by_w_ih, by_w_hh, by_b_ih, by_b_hh, None
+    biases = (None, None) if b_ih is None else (by_b_ih, by_b_hh)
+    return by_input.flatten(0, 1), by_h, by_c, by_w_ih, by_w_hh, *biases, None
 
 
-def run_gru(
-    input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool
-) -> Any:
+def in_steps(stacked: Any, sizes: Sequence[int]) -> Any:
+    """Steps of one size, each as a slice of its own."""
+    return stacked.contiguous().view(len(sizes), sizes[0], -1)
+
+
+def for_kernel(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> tuple[Any, Any]:
+    """The weights and the options of a layer as oneDNN's kernels take them: something must stand for biases."""
+    weights = [each.contiguous() for each in (w_ih, w_hh, *((w_ih, w_hh) if b_ih is None else (b_ih, b_hh)))]
+    return weights, (MKLDNN_LSTM, w_hh.shape[1], 1, b_ih is not None)
+
+
+def run_gru(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool) -> Any:
     """Cho et al. 2014, with the reset gate after the product, as cuDNN has it."""
     driven = linear(input, w_ih, b_ih).split(sizes)
-    outs, kept, width = [None] * len(sizes), [()] * len(sizes), h.shape[-1]
+    outs, kept, width = room(sizes), room(sizes), h.shape[-1]
     steps = order(sizes, reverse)
     hs = States(h, sizes[steps[0]])
     for t in steps:
@@ -174,13 +188,14 @@ def run_gru(
 
 
 def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
-    input, h, w_ih, w_hh, b_ih, b_hh = operands
-    r, z, new, fed = run_gru(*operands, sizes, reverse)[1] if isinstance(g[0], Tensor) else residuals
+    """As `lstm_pulls`. The new state's gate is pulled at twice: from the input, and from the state through `r`."""
+    input, h, w_ih, w_hh, _, _ = operands
+    r, z, new, fed = run_gru(*operands, sizes=sizes, reverse=reverse)[1] if isinstance(g[0], Tensor) else residuals
     before = previous(out[0], h, sizes, reverse)
     by_new = (1 - z) * (1 - new * new)
     by_gates = torch.cat([by_new * fed * r * (1 - r), (before - new) * z * (1 - z)], -1)
     slopes, kept, by_out = torch.cat([by_gates, by_new * r], -1).split(sizes), z.split(sizes), g[0].split(sizes)
-    pulled, outer = [None] * len(sizes), [None] * len(sizes)
+    pulled, outer = room(sizes), room(sizes)
     steps = order(sizes, not reverse)
     hs = States(g[1], sizes[steps[0]])
     for t in steps:
@@ -195,12 +210,10 @@ def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residu
     )  # fmt: skip
 
 
-def run(
-    input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool, bend: Any
-) -> Any:
+def run(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool, bend: Any) -> Any:
     """Elman 1990."""
     driven = linear(input, w_ih, b_ih).split(sizes)
-    outs: list[Any] = [None] * len(sizes)
+    outs = room(sizes)
     steps = order(sizes, reverse)
     hs = States(h, sizes[steps[0]])
     for t in steps:
@@ -209,9 +222,10 @@ def run(
 
 
 def pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, slope: Any) -> Any:
-    input, h, w_ih, w_hh, b_ih, b_hh = operands
+    """As `lstm_pulls`, with a slope that is a function of the output."""
+    input, h, w_ih, w_hh, _, _ = operands
     slopes, by_out = slope(out[0]).split(sizes), g[0].split(sizes)
-    pulled: list[Any] = [None] * len(sizes)
+    pulled = room(sizes)
     steps = order(sizes, not reverse)
     hs = States(g[1], sizes[steps[0]])
     for t in steps:
@@ -227,7 +241,7 @@ def simple_layer(kind: str, bend: Callable[..., Any], slope: Callable[..., Any])
     return defrule(
         f"{kind}_layer(input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)",
         outputs=True,
-        function=lambda *args: run(*args, bend),
+        function=lambda *args: run(*args, bend=bend),
         joint=(
             "input h w_ih w_hh b_ih b_hh",
             lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, out: pulls(
@@ -237,13 +251,14 @@ def simple_layer(kind: str, bend: Callable[..., Any], slope: Callable[..., Any])
     ).call
 
 
-def network(layer: Callable[..., Any], *states: str) -> Callable[..., Any]:
+def network(layer: Callable[..., Any], state_count: int) -> Callable[..., Any]:
     """Layers on layers, of one direction or two, called as torch's modules do: on padded sequences or packed ones."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        packed = "batch_sizes" in kwargs or not isinstance(args[1], tuple | list) and not args[1].is_floating_point()
+        second = args[1] if len(args) > 1 else kwargs.get("batch_sizes", ())
+        packed = not isinstance(second, tuple | list) and not second.is_floating_point()
         given = dict(zip(PACKED if packed else PADDED, args, strict=False)) | kwargs
-        return run_network(layer, len(states), **given)
+        return run_network(layer, state_count, **given)
 
     return call
 
@@ -257,6 +272,7 @@ def run_network(
     dropout: float, train: bool, bidirectional: bool, batch_first: bool = False, input: Any = None, data: Any = None,
     batch_sizes: Any = None,
 ) -> Any:  # fmt: skip
+    """The layers of every direction, each fed with what those below it gave."""
     if data is None:
         input = input.transpose(0, 1) if batch_first else input
         shape = tuple(input.shape[:2])
@@ -302,9 +318,9 @@ def cell(layer: Callable[..., Any], state_count: int) -> Callable[..., Any]:
 
 tanh_layer = simple_layer("tanh", torch.tanh, lambda h: 1 - h * h)
 relu_layer = simple_layer("relu", torch.relu, lambda h: plain(h > 0).to(h.dtype))
-for _name, _layer, _count in (("lstm", lstm_layer, 2), ("gru", gru_layer, 1), ("rnn_tanh", tanh_layer, 1), ("rnn_relu", relu_layer, 1)):
-    composed(_name)(network(_layer, *"hc"[:_count]))
-    composed(f"{_name}_cell")(cell(_layer, _count))
+for _name, _layer in {"lstm": lstm_layer, "gru": gru_layer, "rnn_tanh": tanh_layer, "rnn_relu": relu_layer}.items():
+    composed(_name)(network(_layer, 1 + (_name == "lstm")))
+    composed(f"{_name}_cell")(cell(_layer, 1 + (_name == "lstm")))
 
 
 @composed("_pack_padded_sequence")
