@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from tensorad.call import Op
-from tensorad.errors import NoRuleError
 from tensorad.node import recording
 from tensorad.op import OPS, composed, defrule, linear, register
 from tensorad.operands import keywords, plain
@@ -200,11 +199,20 @@ def linalg_norm(
 
 @composed("linalg.matrix_norm")
 def matrix_norm(A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
-    if ord != "fro":
-        raise NoRuleError(
-            f"the matrix norm of order {ord!r} has no derivative rule; the Frobenius norm, ord='fro', has"
-        )
-    return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if ord == "fro":
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    order = "nuc" if ord == "nuc" else abs(ord)
+    if order not in ("nuc", 1, 2, math.inf) or len(dim) != 2:
+        return torch.linalg.matrix_norm(plain(A), ord, dim, keepdim)  # torch's own error
+    A, (row, column) = A if dtype is None else A.to(dtype), (each % A.ndim for each in dim)
+    if order in (1, math.inf):  # the largest sum of a column, or of a row
+        summed, other = (row, column) if order == 1 else (column, row)
+        sums = vector_norm(A, 1, summed, keepdim)
+        other -= (summed < other) and not keepdim
+        return (amax if ord > 0 else amin)(sums, other, keepdim)
+    values = torch.linalg.svdvals(A.movedim((row, column), (-2, -1)))
+    found = values.sum(-1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)
+    return found.unsqueeze(min(row, column)).unsqueeze(max(row, column)) if keepdim else found
 
 
 @composed("dist")

@@ -1,0 +1,503 @@
+"""Linear algebra: inverses, linear systems, determinants, decompositions, and what is made of them.
+
+Where the literature writes adjoints, transposes stand here, since cotangents travel unconjugated: a formula of G = conj(g)
+is conjugated as a whole. Rules that torch computes from a factorization of the forward pass (`residuals`) do so too on
+torch tensors; on Tensors, for higher orders, they start from the matrix, which such a factorization hides.
+"""
+
+from typing import Any
+
+import torch
+
+from tensorad.errors import NoRuleError
+from tensorad.node import recording
+from tensorad.op import composed, defrule
+from tensorad.operands import plain
+from tensorad.tensor import Tensor
+
+solve_triangular = torch.linalg.solve_triangular
+
+# fmt: off
+
+# Inverses and linear systems.
+defrule("linalg.inv(A)", "inverse", A=lambda g, out: inverse_pull(g, out))
+defrule("linalg.inv_ex(A, *, check_errors=False)", outputs=True, A=lambda g, out: inverse_pull(g[0], out[0]))
+defrule("linalg.pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None)", A=lambda g, A, out: pinv_pull(g, A, out))
+solve = defrule("linalg.solve(A, B, *, left=True)", function=lambda *args, **kwargs: solve_by_factors(*args, **kwargs),
+                joint=("A B", lambda g, A, left, out, residuals: solve_pull(g, A, left, out, residuals))).call
+defrule("linalg.solve_ex(A, B, *, left=True, check_errors=False)", outputs=True,
+        A=lambda g, A, left, out: solve_pull(g[0], A, left, out[0])[0], B=lambda g, A, left: torch.linalg.solve(A.mT, g[0], left=left))
+triangular = defrule("linalg.solve_triangular(A, B, *, upper, left=True, unitriangular=False)",
+        joint=("A B", lambda g, A, upper, left, unitriangular, out: triangular_pull(g, A, upper, left, unitriangular, out))).call
+defrule("cholesky_solve(input, input2, upper=False)",
+        joint=("input input2", lambda g, input2, upper, out: cholesky_solve_pull(g, input2, upper, out)))
+defrule("cholesky_inverse(input, upper=False)", input=lambda g, input, upper, out:
+        cholesky_factor_pull(-out.mT @ g @ out.mT, input, upper))
+lu_solve = defrule("linalg.lu_solve(LU, pivots, B, *, left=True, adjoint=False)",
+                   LU=lambda g, LU, pivots, left, adjoint, out: lu_solve_pull(g, LU, pivots, left, adjoint, out),
+                   B=lambda g, LU, pivots, left, adjoint: by_factors(g, LU, pivots, left, adjoint)).call
+least_squares = defrule("least_squares(A, B, solution, rcond)", function=lambda A, B, solution, rcond: solution,
+                        joint=("A B", lambda g, A, B, rcond: least_squares_pull(g, A, B, rcond))).call
+least_sums = defrule("least_sums(A, B, solution, sums)", function=lambda A, B, solution, sums: sums,
+                     joint=("A B solution", lambda g, A, B, solution: least_sums_pull(g, A, B, solution))).call
+
+# Determinants, and the matrix exponential.
+defrule("linalg.det(A)", "det", function=lambda A: det_by_factors(A), A=lambda g, A, out, residuals: det_pull(g, A, out, *residuals))
+slogdet_by_factors = defrule("slogdet_by_factors(A)", function=lambda A: torch._linalg_slogdet(A), outputs=True,
+                             A=lambda g, A, out: slogdet_pull(*g[:2], A, *out)).call
+defrule("linalg.matrix_exp(A)", "matrix_exp", A=lambda g, A: matrix_exp_pull(g, A))
+
+# Decompositions into triangles.
+defrule("linalg.cholesky(A, *, upper=False)", A=lambda g, upper, out: cholesky_pull(g, upper, out))
+defrule("linalg.cholesky_ex(A, *, upper=False, check_errors=False)", outputs=True, A=lambda g, upper, out: cholesky_pull(g[0], upper, out[0]))
+defrule("cholesky(input, upper=False)", input=lambda g, upper, out: cholesky_pull(g, upper, out))
+defrule("linalg.lu(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_pull(*g[1:], *out[1:], out[0] if pivot else None))
+defrule("linalg.lu_factor(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_factor_pull(g[0], *out, pivot))
+lu_factor_ex = defrule("linalg.lu_factor_ex(A, *, pivot=True, check_errors=False)", outputs=True,
+                       A=lambda g, pivot, out: lu_factor_pull(g[0], out[0], out[1], pivot)).call
+defrule("lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True)", outputs=True,
+        LU_data=lambda g, LU_data_shape, unpack_data: packed(*g[1:], LU_data_shape) if unpack_data else None)
+qr_factors = defrule("linalg.qr(A, mode='reduced')", outputs=True, A=lambda g, out: qr_pull(*g, *out)).call
+defrule("linalg.householder_product(input, tau)", "orgqr",
+        joint=("input tau", lambda g, input, tau: reflections_pull(g, identity(g, *g.shape[-2:]), input, tau)))
+ormqr = defrule("ormqr(input, tau, other, left=True, transpose=False)",
+                joint=("input tau other", lambda g, input, tau, other, left, transpose: ormqr_pull(g, input, tau, other, left, transpose))).call
+
+# Decompositions by eigenvalues and singular values.
+eigh = defrule("linalg.eigh(A, UPLO='L')", outputs=True, A=lambda g, out: eigh_pull(*g, *out)).call
+eig = defrule("linalg.eig(A)", outputs=True, A=lambda g, out: eig_pull(*g, *out)).call
+svd = defrule("linalg.svd(A, full_matrices=True, *, driver=None)", outputs=True, A=lambda g, out: svd_pull(*g, *out)).call
+
+# fmt: on
+
+
+@composed("linalg.eigvalsh")
+def eigvalsh(A: Any, UPLO: str = "L") -> Any:
+    return eigh(A, UPLO)[0] if recording.get() else Tensor(torch.linalg.eigvalsh(plain(A), UPLO))
+
+
+@composed("linalg.eigvals")
+def eigvals(A: Any) -> Any:
+    return eig(A)[0] if recording.get() else Tensor(torch.linalg.eigvals(plain(A)))
+
+
+@composed("linalg.svdvals")
+def svdvals(A: Any, *, driver: str | None = None) -> Any:
+    if recording.get():
+        return svd(A, False, driver=driver)[1]
+    return Tensor(torch.linalg.svdvals(plain(A), driver=driver))
+
+
+@composed("svd")
+def svd_with_v(input: Any, some: bool = True, compute_uv: bool = True) -> Any:
+    """With V in place of its adjoint, and zeros for vectors that are not computed."""
+    if compute_uv:
+        u, s, vh = svd(input, not some)
+        return torch.return_types.svd((u, s, vh.mH))
+    rows, columns = input.shape[-2:]
+    zeros = [input.new_zeros(*input.shape[:-2], size, size) for size in (rows, columns)]
+    return torch.return_types.svd((zeros[0], svdvals(input), zeros[1]))
+
+
+@composed("_linalg_svd")
+def svd_below(A: Any, full_matrices: bool = False, compute_uv: bool = True, *, driver: str | None = None) -> Any:
+    """What torch's own functions call."""
+    return svd(A, full_matrices, driver=driver) if compute_uv else (A[..., :0], svdvals(A, driver=driver), A[..., :0])
+
+
+@composed("_linalg_eigh")
+def eigh_below(A: Any, UPLO: str = "L", compute_v: bool = True) -> Any:
+    """What torch's own functions call."""
+    return eigh(A, UPLO) if compute_v else (eigvalsh(A, UPLO), A[..., :0])
+
+
+@composed("_linalg_check_errors")
+def check_errors_below(info: Any, api_name: str, *, is_matrix: bool) -> None:
+    """What torch's own functions call."""
+    torch._linalg_check_errors(plain(info), api_name, is_matrix=is_matrix)  # pyright: ignore[reportPrivateUsage]
+
+
+@composed("_linalg_solve_ex")
+def solve_below(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
+    """What torch's own functions call."""
+    factors, pivots, info = lu_factor_ex(A, check_errors=check_errors)
+    return solve(A, B, left=left), factors, pivots, info
+
+
+@composed("linalg.qr")
+def linalg_qr(A: Any, mode: str = "reduced") -> Any:
+    """Mode 'r' has R as 'reduced' has it, and an empty Q."""
+    if mode != "r":
+        return qr_factors(A, mode)
+    return torch.return_types.linalg_qr((A.new_zeros(0), qr_factors(A)[1]))
+
+
+@composed("qr")
+def qr(input: Any, some: bool = True) -> Any:
+    return torch.return_types.qr(qr_factors(input, "reduced" if some else "complete"))
+
+
+@composed("linalg.slogdet", "slogdet")
+def slogdet(A: Any) -> Any:
+    return torch.return_types.linalg_slogdet(slogdet_by_factors(A)[:2])
+
+
+@composed("logdet")
+def logdet(input: Any) -> Any:
+    """NaN where the determinant is negative."""
+    sign, logarithm = slogdet(input)
+    return logarithm + sign.log() if input.is_complex() else logarithm.masked_fill(sign == -1, torch.nan)
+
+
+@composed("pinverse")
+def pinverse(input: Any, rcond: float = 1e-15) -> Any:
+    return torch.linalg.pinv(input, rcond)
+
+
+@composed("lu_solve")
+def lu_solve_in_torchs_order(b: Any, LU_data: Any, LU_pivots: Any) -> Any:
+    return lu_solve(LU_data, LU_pivots, b)
+
+
+@composed("triangular_solve")
+def triangular_solve(
+    b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    matrix = A.mT if transpose else A
+    solution = triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
+    return torch.return_types.triangular_solve((solution, A.clone()))
+
+
+@composed("linalg.lstsq")
+def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    found = torch.linalg.lstsq(plain(A), plain(B), rcond, driver=driver)
+    solution = least_squares(A, B, found.solution, rcond)
+    sums = least_sums(A, B, solution, found.residuals) if found.residuals.numel() else Tensor(found.residuals)
+    return torch.return_types.linalg_lstsq((solution, sums, Tensor(found.rank), Tensor(found.singular_values)))
+
+
+def identity(like: Any, rows: int, columns: int | None = None) -> Any:
+    return torch.eye(rows, rows if columns is None else columns, dtype=like.dtype, device=like.device)
+
+
+def arrived(g: Any) -> bool:
+    """Whether anything depends on an output: a zero that was not computed stands for nothing."""
+    return (isinstance(g, Tensor) and g.node is not None) or bool((g != 0).any())
+
+
+def differences(values: Any) -> Any:
+    """values[j] - values[i] as denominators, inf on the diagonal so that quotients are 0 there."""
+    found = values.unsqueeze(-2) - values.unsqueeze(-1)
+    return found.masked_fill(torch.eye(values.shape[-1], dtype=torch.bool, device=values.device), torch.inf)
+
+
+def check_phase(turned: Any) -> None:
+    """Raise if a result changes with the phases of complex vectors: `turned` has its slopes in those as imaginary part."""
+    if turned.is_complex() and turned.numel():
+        values = plain(turned)
+        if values.diagonal(0, -2, -1).imag.abs().max() > 1e-2 * values.abs().max():
+            raise NoRuleError(
+                "the result depends on the phases of eigenvectors or singular vectors, which are arbitrary, so it has no "
+                "derivative; use them in ways that a factor exp(i phi) does not change, such as v.abs()"
+            )
+
+
+def inverse_pull(g: Any, inverse: Any) -> Any:
+    return -(inverse.mT @ g @ inverse.mT)
+
+
+def pinv_pull(g: Any, A: Any, P: Any) -> Any:
+    """Golub and Pereyra 1973, theorem 4.3: three terms, for A as it is and for what A maps to, or from, zero."""
+    Q, B, h = P.conj(), A.conj(), g.mH
+    rows = h @ Q @ P.mT
+    columns = P.mT @ Q @ h
+    return rows - B @ (Q @ rows) + columns - (columns @ Q) @ B - P.mT @ g @ P.mT
+
+
+def solve_by_factors(A: Any, B: Any, *, left: bool = True) -> Any:
+    out, LU, pivots, info = torch._linalg_solve_ex(A, B, left=left)  # pyright: ignore[reportPrivateUsage]
+    torch._linalg_check_errors(info, "torch.linalg.solve", is_matrix=A.ndim == 2)  # pyright: ignore[reportPrivateUsage]
+    return out, (LU, pivots)
+
+
+def solve_pull(g: Any, A: Any, left: bool, X: Any, residuals: Any = None) -> tuple[Any, Any]:
+    """For A X = B: A^T gB = g, gA = -gB X^T (Giles 2008, section 2.2.2)."""
+    if g.ndim == A.ndim - 1:  # a vector
+        slope, g = solve_pull(g.unsqueeze(-1), A, left, X.unsqueeze(-1), residuals)
+        return slope, g.squeeze(-1)
+    if residuals is None or isinstance(g, Tensor):
+        g = torch.linalg.solve(A.mT, g, left=left)
+    else:
+        g = by_factors(g, *residuals, left)
+    return -(g @ X.mT if left else X.mT @ g), g
+
+
+def by_factors(g: Any, LU: Any, pivots: Any, left: bool = True, adjoint: bool = False) -> Any:
+    """The cotangent of B in op(A) X = B, by the factors of A; op is the adjoint, or nothing."""
+    return torch.linalg.lu_solve(LU, pivots, g.conj(), left=left, adjoint=not adjoint).conj()
+
+
+def lu_solve_pull(g: Any, LU: Any, pivots: Any, left: bool, adjoint: bool, X: Any) -> Any:
+    """From the cotangent of A = P L U, that of L is P^T gA U^T, and that of U is L^T P^T gA."""
+    g = by_factors(g, LU, pivots, left, adjoint)
+    slope = -(g @ X.mT if left else X.mT @ g)
+    permutation, lower, upper = torch.lu_unpack(LU, pivots)
+    slope = permutation.mT @ (slope.mH if adjoint else slope)
+    return (slope @ upper.mT).tril(-1) + (lower.mT @ slope).triu()
+
+
+def triangular_pull(g: Any, A: Any, upper: bool, left: bool, unitriangular: bool, X: Any) -> tuple[Any, Any]:
+    """As for any linear system, and nothing for the triangle, or the diagonal, that was not read."""
+    g = solve_triangular(A.mT, g, upper=not upper, left=left, unitriangular=unitriangular)
+    slope = -(g @ X.mT if left else X.mT @ g)
+    return slope.triu(int(unitriangular)) if upper else slope.tril(-int(unitriangular)), g
+
+
+def cholesky_solve_pull(g: Any, factor: Any, upper: bool, X: Any) -> tuple[Any, Any]:
+    g = torch.cholesky_solve(g.conj(), factor, upper).conj()
+    return g, cholesky_factor_pull(-g @ X.mT, factor, upper)
+
+
+def cholesky_factor_pull(g: Any, factor: Any, upper: bool) -> Any:
+    """The cotangent of L from that of L L^H, or of U from that of U^H U; 0 in the triangle that is not read."""
+    both = g + g.mH
+    return (factor.conj() @ both).triu() if upper else (both @ factor.conj()).tril()
+
+
+def least_squares_pull(g: Any, A: Any, B: Any, rcond: float | None) -> tuple[Any, Any]:
+    """Through the solution as pinv(A) B."""
+    if g.ndim == A.ndim - 1:
+        slope, g = least_squares_pull(g.unsqueeze(-1), A, B.unsqueeze(-1), rcond)
+        return slope, g.squeeze(-1)
+    P = torch.linalg.pinv(A, rtol=rcond)
+    return pinv_pull(g @ B.mT, A, P), P.mT @ g
+
+
+def least_sums_pull(g: Any, A: Any, B: Any, solution: Any) -> tuple[Any, Any, None]:
+    """For the squares of A X - B, summed. At its least value, a sum does not change with X."""
+    slope = 2 * g.unsqueeze(-2) * (A @ solution - B).conj()
+    return slope @ solution.mT, -slope, None
+
+
+def transposed(A: Any) -> bool:
+    """Whether torch, for the determinant of A, factors its transpose: contiguous and real, it needs no copy for that."""
+    return A.is_contiguous() and not A.is_complex()
+
+
+def det_by_factors(A: Any) -> Any:
+    out, LU, pivots = torch._linalg_det(A)  # pyright: ignore[reportPrivateUsage]
+    return out, (LU, pivots, transposed(A))
+
+
+def det_pull(g: Any, A: Any, out: Any, LU: Any, pivots: Any, adjoint: bool) -> Any:
+    """g times the adjugate, transposed: the inverse times the determinant where there is an inverse."""
+    pivot_sizes = LU.diagonal(0, -2, -1).abs()
+    if A.numel():
+        largest = pivot_sizes.amax(-1)
+        least = largest * torch.finfo(A.dtype).eps ** 0.5
+        if ((pivot_sizes.amin(-1) <= least) & largest.isfinite()).any():
+            return g[..., None, None] * adjugate(A).mT
+    return (g * out)[..., None, None] * inverse_transposed(g, A, LU, pivots, adjoint)
+
+
+def adjugate(A: Any) -> Any:
+    """The adjugate of matrices of any rank, at every order.
+
+    With M the matrix A bordered by its singular vectors for small singular values, so that M is regular, N its inverse,
+    and T the block of N at the border, det A = det M det T (Jacobi's identity), and A^-1 is N11 - N12 T^-1 N21.
+    """
+    u, s, vh = torch.linalg.svd(plain(A))
+    n, largest = s.shape[-1], s[..., :1]
+    border = int((s <= 1e-3 * largest).sum(-1).max())
+    scale = largest.masked_fill(largest == 0, 1).unsqueeze(-1)
+    upper = torch.cat([A, u[..., n - border :] * scale], -1)
+    lower = torch.cat([vh[..., n - border :, :] * scale, u.new_zeros(*u.shape[:-2], border, border)], -1)
+    M = torch.cat([upper, lower], -2)
+    N = torch.linalg.inv(M)
+    T = N[..., n:, n:]
+    adjugate_T = adjugate_of_few(T)
+    det_T = trace(T @ adjugate_T) / border
+    inner = det_T * N[..., :n, :n] - N[..., :n, n:] @ adjugate_T @ N[..., n:, :n]
+    return torch.linalg.det(M)[..., None, None] * inner
+
+
+def adjugate_of_few(T: Any) -> Any:
+    """The adjugate of small matrices, as a polynomial: the recursion of Faddeev and Le Verrier."""
+    size = T.shape[-1]
+    found = unit = identity(T, size).expand(T.shape)
+    for step in range(1, size):
+        product = T @ found
+        found = trace(product) / step * unit - product
+    return found
+
+
+def trace(matrices: Any) -> Any:
+    return matrices.diagonal(0, -2, -1).sum(-1)[..., None, None]
+
+
+def slogdet_pull(g_sign: Any, g_logarithm: Any, A: Any, sign: Any, logarithm: Any, LU: Any, pivots: Any) -> Any:
+    """d log det A = tr(A^-1 dA): its real part moves the logarithm, its imaginary part turns the sign."""
+    if A.is_complex():
+        g_logarithm = torch.complex(g_logarithm, (g_sign * sign).imag)
+    return g_logarithm[..., None, None] * inverse_transposed(g_logarithm, A, LU, pivots, transposed(A))
+
+
+def inverse_transposed(g: Any, A: Any, LU: Any, pivots: Any, adjoint: bool) -> Any:
+    if isinstance(g, Tensor):
+        return torch.linalg.inv_ex(A)[0].mT
+    return by_factors(identity(A, A.shape[-1]), LU, pivots, adjoint=adjoint)
+
+
+def matrix_exp_pull(g: Any, A: Any) -> Any:
+    """The exponential of [[A^T, g], [0, A^T]] has it in its upper right block (Mathias 1996)."""
+    n = A.shape[-1]
+    upper, lower = torch.cat([A.mT, g], -1), torch.cat([torch.zeros_like(A), A.mT], -1)
+    return torch.linalg.matrix_exp(torch.cat([upper, lower], -2))[..., :n, n:]
+
+
+def cholesky_pull(g: Any, upper: bool, factor: Any) -> Any:
+    """Murray 2016, arXiv 1602.07527, equation 10, for the lower factor: L^-H Phi(L^H G) L^-1, made Hermitian."""
+    if upper:
+        g, factor = g.mH, factor.mH
+    inner = factor.mT @ g
+    inner = (inner.tril() + inner.tril(-1).mH) / 2
+    if inner.is_complex():  # a diagonal of L is real
+        inner = (inner + inner.mH) / 2
+    half = solve_triangular(factor.mT, inner, upper=True)
+    return solve_triangular(factor.conj(), half, upper=False, left=False)
+
+
+def lu_pull(g_lower: Any, g_upper: Any, lower: Any, upper: Any, permutation: Any) -> Any:
+    """For A = P L U, the triangles of L^-1 P^T dA U^-1 are L^-1 dL and dU U^-1; what is not square has one more block."""
+    rows, columns = lower.shape[-2], upper.shape[-1]
+    size = min(rows, columns)
+    L, U = lower[..., :size, :], upper[..., :size]
+    by_lower, by_upper = L.mT @ g_lower[..., :size, :], g_upper[..., :size] @ U.mT
+    if columns > size:
+        beside = solve_triangular(L.mT, g_upper[..., size:], upper=True, unitriangular=True)
+        by_lower = by_lower - g_upper[..., size:] @ upper[..., size:].mT
+    if rows > size:
+        beneath = solve_triangular(U.mT, g_lower[..., size:, :], upper=False, left=False)
+        by_upper = by_upper - lower[..., size:, :].mT @ g_lower[..., size:, :]
+    inner = solve_triangular(L.mT, by_lower.tril(-1) + by_upper.triu(), upper=True, unitriangular=True)
+    found = solve_triangular(U.mT, inner, upper=False, left=False)
+    found = torch.cat([found, beside], -1) if columns > size else found
+    found = torch.cat([found, beneath], -2) if rows > size else found
+    return found if permutation is None else permutation @ found
+
+
+def lu_factor_pull(g: Any, LU: Any, pivots: Any, pivot: bool) -> Any:
+    permutation, lower, upper = torch.lu_unpack(LU, pivots, True, pivot)
+    size = lower.shape[-1]
+    return lu_pull(g[..., :size].tril(-1), g[..., :size, :].triu(), lower, upper, permutation if pivot else None)
+
+
+def packed(g_lower: Any, g_upper: Any, shape: Any) -> Any:
+    """The cotangents of L and U in one matrix: nothing for L's diagonal, which is 1."""
+    rows, columns = shape[-2:]
+    size = min(rows, columns)
+    g_lower, g_upper = g_lower.tril(-1), g_upper.triu()
+    square = g_lower[..., :size, :] + g_upper[..., :size]
+    if columns > size:
+        return torch.cat([square, g_upper[..., size:]], -1)
+    return torch.cat([square, g_lower[..., size:, :]], -2) if rows > size else square
+
+
+def qr_pull(g_q: Any, g_r: Any, Q: Any, R: Any) -> Any:
+    """Walter and Lehmann 2010, arXiv 1009.6112; where A is wide, what is right of the square is Q^H times it."""
+    rows, columns = Q.shape[-2], R.shape[-1]
+    if Q.shape[-1] > columns:
+        raise NoRuleError(
+            "the columns of Q beyond those of A, which mode='complete' adds, are arbitrary and have no derivative"
+        )
+    if columns > rows:
+        beside = g_r[..., rows:]
+        square = qr_pull(g_q + (Q @ R[..., rows:]).conj() @ beside.mH, g_r[..., :rows], Q, R[..., :rows])
+        return torch.cat([square, Q.conj() @ beside], -1)
+    inner = g_r @ R.mT - Q.mT @ g_q
+    upper = inner.triu(1)
+    diagonal = torch.diag_embed(torch.real(inner.diagonal(0, -2, -1)).to(inner.dtype))
+    g = g_q + Q.conj() @ (upper + upper.mH + diagonal)
+    return solve_triangular(R.mT, g, upper=False, left=False)
+
+
+def reflections_pull(left: Any, right: Any, input: Any, tau: Any) -> tuple[Any, Any]:
+    """Cotangents of Householder vectors and factors, from that of Q, which is `left` times the transpose of `right`.
+
+    Q = 1 - V T V^H with T = (1 + D N)^-1 D, where D is diagonal with tau and N the strict upper triangle of V^H V
+    (Schreiber and Van Loan 1989; in this form, Puglisi 1992).
+    """
+    count = tau.shape[-1]
+    left, right = left.conj(), right.conj()
+    V = input[..., :count].tril(-1) + identity(input, input.shape[-2], count)
+    N = (V.mH @ V).triu(1)
+    unit, D = identity(input, count), tau.unsqueeze(-1)
+    B = unit + D * N
+    T = solve_triangular(B, torch.diag_embed(tau), upper=True)
+    by_left, by_right = V.mH @ left, V.mH @ right
+    g_T = solve_triangular(B.mH, -by_left @ by_right.mH, upper=False)
+    g_N = -(D.conj() * g_T @ T.mH).triu(1)
+    g_V = V @ (g_N + g_N.mH) - left @ (by_right.mH @ T.mH) - right @ (by_left.mH @ T)
+    g_tau = (g_T * (unit - N @ T).conj()).sum(-1)
+    g_input = g_V.tril(-1)
+    if input.shape[-1] > count:
+        g_input = torch.cat([g_input, torch.zeros_like(input[..., count:])], -1)
+    return g_input.conj(), g_tau.conj()
+
+
+def ormqr_pull(g: Any, input: Any, tau: Any, other: Any, left: bool, transpose: bool) -> tuple[Any, Any, Any]:
+    """Q times `other` is linear in `other`; in Q, an outer product of g and `other`, in the order that their place asks."""
+    factors = (g, other) if left else (other.mT, g.mT)
+    if transpose:  # Q^H is conjugated
+        factors = factors[1].conj(), factors[0].conj()
+    g_input, g_tau = reflections_pull(*factors, input, tau)
+    return g_input, g_tau, ormqr(input, tau, g.conj(), left, not transpose).conj()
+
+
+def eigh_pull(g_values: Any, g_vectors: Any, values: Any, V: Any) -> Any:
+    """Giles 2008, section 2.2.3."""
+    if not arrived(g_vectors):
+        return (V.conj() * g_values.unsqueeze(-2)) @ V.mT
+    turned = V.mT @ g_vectors
+    check_phase(turned)
+    inner = (turned - turned.mH) / 2 / differences(values) + torch.diag_embed(g_values)
+    return V.conj() @ inner @ V.mT
+
+
+def eig_pull(g_values: Any, g_vectors: Any, values: Any, V: Any) -> Any:
+    """As for Hermitian matrices, but vectors that are not orthogonal keep their length by a change along themselves."""
+    inner = torch.diag_embed(g_values)
+    if arrived(g_vectors):
+        turned = V.mT @ g_vectors
+        check_phase(turned)
+        lengths = torch.real(turned.diagonal(0, -2, -1)).unsqueeze(-2)
+        inner = inner + (turned - V.mT @ (V.conj() * lengths)) / differences(values)
+    return torch.linalg.solve(V.mT, inner @ V.mT)
+
+
+def svd_pull(g_u: Any, g_s: Any, g_vh: Any, U: Any, S: Any, Vh: Any) -> Any:
+    """Townsend 2016, "Differentiating the singular value decomposition"; here with complex and with full matrices."""
+    size, rows, columns = S.shape[-1], U.shape[-2], Vh.shape[-1]
+    by_u, by_vh = arrived(g_u), arrived(g_vh)
+    u, vh = U[..., :size].conj(), Vh[..., :size, :].conj()
+    if not (by_u or by_vh):
+        return (u * g_s.unsqueeze(-2)) @ vh
+    if U.shape[-1] > size:  # the other columns span what these do not
+        g_u = g_u[..., :size] - U[..., size:].conj() @ (g_u[..., size:].mH @ u)
+    if Vh.shape[-2] > size:
+        g_vh = g_vh[..., :size, :] - (vh @ g_vh[..., size:, :].mH) @ Vh[..., size:, :].conj()
+    u_turned, v_turned = u.mH @ g_u, vh @ g_vh.mH
+    check_phase(u_turned + v_turned)
+    by_squares = differences(S * S)
+    inner = (u_turned - u_turned.mH) / by_squares * S.unsqueeze(-2) + torch.diag_embed(g_s)
+    inner = inner + S.unsqueeze(-1) * ((v_turned - v_turned.mH) / by_squares)
+    if u.is_complex() and by_u:
+        inner = inner + torch.diag_embed(1j * u_turned.diagonal(0, -2, -1).imag / S)
+    found = u @ inner @ vh
+    if rows > size and by_u:
+        outside = g_u / S.unsqueeze(-2)
+        found = found + (outside - u @ (u.mH @ outside)) @ vh
+    if columns > size and by_vh:
+        outside = g_vh / S.unsqueeze(-1)
+        found = found + u @ (outside - (outside @ vh.mH) @ vh)
+    return found
