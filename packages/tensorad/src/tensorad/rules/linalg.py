@@ -43,8 +43,10 @@ least_sums = defrule("least_sums(A, B, solution, sums)", function=lambda A, B, s
 
 # Determinants, and the matrix exponential.
 defrule("linalg.det(A)", "det", function=lambda A: det_by_factors(A), A=lambda g, A, out, residuals: det_pull(g, A, out, *residuals))
-slogdet_by_factors = defrule("slogdet_by_factors(A)", function=lambda A: torch._linalg_slogdet(A), outputs=True,
-                             A=lambda g, A, out: slogdet_pull(*g[:2], A, *out)).call
+defrule("logdet(input)", function=lambda input: logdet_by_factors(input),
+        input=lambda g, input, out, residuals: logdet_pull(g.masked_fill(out.isnan(), 0), input, *residuals))
+log_size = defrule("log_size(A, found)", function=lambda A, found: found, A=lambda g, A, residuals: logdet_pull(g, A, *residuals)).call
+phase = defrule("phase(A, found)", function=lambda A, found: found, A=lambda g, A, out, residuals: phase_pull(g, A, out, *residuals)).call
 defrule("linalg.matrix_exp(A)", "matrix_exp", A=lambda g, A: matrix_exp_pull(g, A))
 
 # Decompositions into triangles.
@@ -139,14 +141,11 @@ def qr(input: Any, some: bool = True) -> Any:
 
 @composed("linalg.slogdet", "slogdet")
 def slogdet(A: Any) -> Any:
-    return torch.return_types.linalg_slogdet(slogdet_by_factors(A)[:2])
-
-
-@composed("logdet")
-def logdet(input: Any) -> Any:
-    """NaN where the determinant is negative."""
-    sign, logarithm = slogdet(input)
-    return logarithm + sign.log() if input.is_complex() else logarithm.masked_fill(sign == -1, torch.nan)
+    """As two ops, since as a rule only the logarithm is used."""
+    data = plain(A)
+    sign, logarithm, *factors = torch._linalg_slogdet(data)  # pyright: ignore[reportPrivateUsage]
+    factors.append(transposed(data))
+    return torch.return_types.linalg_slogdet((phase(A, (sign, factors)), log_size(A, (logarithm, factors))))
 
 
 @composed("pinverse")
@@ -182,7 +181,7 @@ def identity(like: Any, rows: int, columns: int | None = None) -> Any:
 
 def arrived(g: Any) -> bool:
     """Whether anything depends on an output: a zero that was not computed stands for nothing."""
-    return (isinstance(g, Tensor) and g.node is not None) or bool((g != 0).any())
+    return (isinstance(g, Tensor) and g.node is not None) or bool(plain(g).any())
 
 
 def differences(values: Any) -> Any:
@@ -291,11 +290,10 @@ def det_by_factors(A: Any) -> Any:
 
 def det_pull(g: Any, A: Any, out: Any, LU: Any, pivots: Any, adjoint: bool) -> Any:
     """g times the adjugate, transposed: the inverse times the determinant where there is an inverse."""
-    pivot_sizes = LU.diagonal(0, -2, -1).abs()
     if A.numel():
-        largest = pivot_sizes.amax(-1)
-        least = largest * torch.finfo(A.dtype).eps ** 0.5
-        if ((pivot_sizes.amin(-1) <= least) & largest.isfinite()).any():
+        low, high = LU.diagonal(0, -2, -1).abs().aminmax(dim=-1)
+        singular = low <= high * torch.finfo(A.dtype).eps ** 0.5
+        if singular.any() and (singular & high.isfinite()).any():
             return g[..., None, None] * adjugate(A).mT
     return (g * out)[..., None, None] * inverse_transposed(g, A, LU, pivots, adjoint)
 
@@ -335,11 +333,21 @@ def trace(matrices: Any) -> Any:
     return matrices.diagonal(0, -2, -1).sum(-1)[..., None, None]
 
 
-def slogdet_pull(g_sign: Any, g_logarithm: Any, A: Any, sign: Any, logarithm: Any, LU: Any, pivots: Any) -> Any:
-    """d log det A = tr(A^-1 dA): its real part moves the logarithm, its imaginary part turns the sign."""
-    if A.is_complex():
-        g_logarithm = torch.complex(g_logarithm, (g_sign * sign).imag)
-    return g_logarithm[..., None, None] * inverse_transposed(g_logarithm, A, LU, pivots, transposed(A))
+def logdet_by_factors(A: Any) -> Any:
+    """NaN where the determinant is negative."""
+    sign, logarithm, LU, pivots = torch._linalg_slogdet(A)  # pyright: ignore[reportPrivateUsage]
+    out = sign.log() + logarithm if A.is_complex() else logarithm.masked_fill(sign == -1, torch.nan)
+    return out, (LU, pivots, transposed(A))
+
+
+def logdet_pull(g: Any, A: Any, LU: Any, pivots: Any, adjoint: bool) -> Any:
+    """d log det A = tr(A^-1 dA): of a complex one, the real part moves the logarithm of the absolute value."""
+    return g[..., None, None] * inverse_transposed(g, A, LU, pivots, adjoint)
+
+
+def phase_pull(g: Any, A: Any, sign: Any, LU: Any, pivots: Any, adjoint: bool) -> Any:
+    """The imaginary part turns the sign of a complex determinant; a real one stays as it is."""
+    return logdet_pull(1j * (g * sign).imag, A, LU, pivots, adjoint) if A.is_complex() else None
 
 
 def inverse_transposed(g: Any, A: Any, LU: Any, pivots: Any, adjoint: bool) -> Any:
@@ -361,8 +369,6 @@ def cholesky_pull(g: Any, upper: bool, factor: Any) -> Any:
         g, factor = g.mH, factor.mH
     inner = factor.mT @ g
     inner = (inner.tril() + inner.tril(-1).mH) / 2
-    if inner.is_complex():  # a diagonal of L is real
-        inner = (inner + inner.mH) / 2
     half = solve_triangular(factor.mT, inner, upper=True)
     return solve_triangular(factor.conj(), half, upper=False, left=False)
 
@@ -428,7 +434,7 @@ def reflections_pull(left: Any, right: Any, input: Any, tau: Any) -> tuple[Any, 
     (Schreiber and Van Loan 1989; in this form, Puglisi 1992).
     """
     count = tau.shape[-1]
-    left, right = left.conj(), right.conj()
+    left = left.conj()
     V = input[..., :count].tril(-1) + identity(input, input.shape[-2], count)
     N = (V.mH @ V).triu(1)
     unit, D = identity(input, count), tau.unsqueeze(-1)
@@ -488,10 +494,12 @@ def svd_pull(g_u: Any, g_s: Any, g_vh: Any, U: Any, S: Any, Vh: Any) -> Any:
         g_vh = g_vh[..., :size, :] - (vh @ g_vh[..., size:, :].mH) @ Vh[..., size:, :].conj()
     u_turned, v_turned = u.mH @ g_u, vh @ g_vh.mH
     check_phase(u_turned + v_turned)
-    by_squares = differences(S * S)
-    inner = (u_turned - u_turned.mH) / by_squares * S.unsqueeze(-2) + torch.diag_embed(g_s)
-    inner = inner + S.unsqueeze(-1) * ((v_turned - v_turned.mH) / by_squares)
-    if u.is_complex() and by_u:
+    inner, by_squares = torch.diag_embed(g_s), differences(S * S)
+    if by_u:
+        inner = inner + (u_turned - u_turned.mH) / by_squares * S.unsqueeze(-2)
+    if by_vh:
+        inner = inner + S.unsqueeze(-1) * ((v_turned - v_turned.mH) / by_squares)
+    if by_u and u.is_complex():
         inner = inner + torch.diag_embed(1j * u_turned.diagonal(0, -2, -1).imag / S)
     found = u @ inner @ vh
     if rows > size and by_u:

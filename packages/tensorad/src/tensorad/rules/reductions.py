@@ -210,7 +210,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = F
         sums = vector_norm(A, 1, summed, keepdim)
         other -= (summed < other) and not keepdim
         return (amax if ord > 0 else amin)(sums, other, keepdim)
-    values = torch.linalg.svdvals(A.movedim((row, column), (-2, -1)))
+    values = torch.linalg.svdvals(A if (row, column) == (A.ndim - 2, A.ndim - 1) else A.movedim((row, column), (-2, -1)))
     found = values.sum(-1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)
     return found.unsqueeze(min(row, column)).unsqueeze(max(row, column)) if keepdim else found
 
