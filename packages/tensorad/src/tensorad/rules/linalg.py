@@ -15,6 +15,7 @@ from tensorad.op import composed, defrule
 from tensorad.operands import plain
 from tensorad.tensor import Tensor
 
+untyped: Any = torch  # for what its type stubs do not have
 solve_triangular = torch.linalg.solve_triangular
 
 # fmt: off
@@ -53,12 +54,12 @@ defrule("linalg.matrix_exp(A)", "matrix_exp", A=lambda g, A: matrix_exp_pull(g, 
 defrule("linalg.cholesky(A, *, upper=False)", A=lambda g, upper, out: cholesky_pull(g, upper, out))
 defrule("linalg.cholesky_ex(A, *, upper=False, check_errors=False)", outputs=True, A=lambda g, upper, out: cholesky_pull(g[0], upper, out[0]))
 defrule("cholesky(input, upper=False)", input=lambda g, upper, out: cholesky_pull(g, upper, out))
-defrule("linalg.lu(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_pull(*g[1:], *out[1:], out[0] if pivot else None))
-defrule("linalg.lu_factor(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_factor_pull(g[0], *out, pivot))
+defrule("linalg.lu(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_pull(*g[1:], *out[1:], permutation=out[0] if pivot else None))
+defrule("linalg.lu_factor(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_factor_pull(g[0], out[0], out[1], pivot))
 lu_factor_ex = defrule("linalg.lu_factor_ex(A, *, pivot=True, check_errors=False)", outputs=True,
                        A=lambda g, pivot, out: lu_factor_pull(g[0], out[0], out[1], pivot)).call
 defrule("lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True)", outputs=True,
-        LU_data=lambda g, LU_data_shape, unpack_data: packed(*g[1:], LU_data_shape) if unpack_data else None)
+        LU_data=lambda g, LU_data_shape, unpack_data: packed(*g[1:], shape=LU_data_shape) if unpack_data else None)
 qr_factors = defrule("linalg.qr(A, mode='reduced')", outputs=True, A=lambda g, out: qr_pull(*g, *out)).call
 defrule("linalg.householder_product(input, tau)", "orgqr",
         joint=("input tau", lambda g, input, tau: reflections_pull(g, identity(g, *g.shape[-2:]), input, tau)))
@@ -116,7 +117,7 @@ def eigh_below(A: Any, UPLO: str = "L", compute_v: bool = True) -> Any:
 @composed("_linalg_check_errors")
 def check_errors_below(info: Any, api_name: str, *, is_matrix: bool) -> None:
     """What torch's own functions call."""
-    torch._linalg_check_errors(plain(info), api_name, is_matrix=is_matrix)  # pyright: ignore[reportPrivateUsage]
+    untyped._linalg_check_errors(plain(info), api_name, is_matrix=is_matrix)
 
 
 @composed("_linalg_solve_ex")
@@ -131,7 +132,7 @@ def linalg_qr(A: Any, mode: str = "reduced") -> Any:
     """Mode 'r' has R as 'reduced' has it, and an empty Q."""
     if mode != "r":
         return qr_factors(A, mode)
-    return torch.return_types.linalg_qr((A.new_zeros(0), qr_factors(A)[1]))
+    return untyped.return_types.linalg_qr((A.new_zeros(0), qr_factors(A)[1]))
 
 
 @composed("qr")
@@ -143,9 +144,31 @@ def qr(input: Any, some: bool = True) -> Any:
 def slogdet(A: Any) -> Any:
     """As two ops, since as a rule only the logarithm is used."""
     data = plain(A)
-    sign, logarithm, *factors = torch._linalg_slogdet(data)  # pyright: ignore[reportPrivateUsage]
+    sign, logarithm, *factors = untyped._linalg_slogdet(data)
     factors.append(transposed(data))
-    return torch.return_types.linalg_slogdet((phase(A, (sign, factors)), log_size(A, (logarithm, factors))))
+    return untyped.return_types.linalg_slogdet((phase(A, (sign, factors)), log_size(A, (logarithm, factors))))
+
+
+@composed("linalg.cond")
+def cond(A: Any, p: Any = None) -> Any:
+    if not A.numel():
+        return A.new_zeros(A.shape[:-2])
+    if p in (None, 2, -2):
+        values = svdvals(A)
+        largest, least = values[..., 0], values[..., -1]
+        return least / largest if p == -2 else largest / least
+    inverse, info = torch.linalg.inv_ex(A)
+    inverse = inverse.masked_fill((info > 0)[..., None, None], torch.inf)
+    return torch.linalg.matrix_norm(A, p) * torch.linalg.matrix_norm(inverse, p)
+
+
+@composed("vander")
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    count = len(x) if N is None else N
+    if count < 2:  # ones at most
+        return Tensor(torch.vander(plain(x), N))
+    powers = torch.linalg.vander(x, N=count)
+    return powers if increasing else powers.flip(-1)
 
 
 @composed("pinverse")
@@ -159,9 +182,7 @@ def lu_solve_in_torchs_order(b: Any, LU_data: Any, LU_pivots: Any) -> Any:
 
 
 @composed("triangular_solve")
-def triangular_solve(
-    b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
-) -> Any:
+def triangular_solve(b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:
     matrix = A.mT if transpose else A
     solution = triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
     return torch.return_types.triangular_solve((solution, A.clone()))
@@ -172,7 +193,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     found = torch.linalg.lstsq(plain(A), plain(B), rcond, driver=driver)
     solution = least_squares(A, B, found.solution, rcond)
     sums = least_sums(A, B, solution, found.residuals) if found.residuals.numel() else Tensor(found.residuals)
-    return torch.return_types.linalg_lstsq((solution, sums, Tensor(found.rank), Tensor(found.singular_values)))
+    return untyped.return_types.linalg_lstsq((solution, sums, Tensor(found.rank), Tensor(found.singular_values)))
 
 
 def identity(like: Any, rows: int, columns: int | None = None) -> Any:
@@ -190,11 +211,11 @@ def differences(values: Any) -> Any:
     return found.masked_fill(torch.eye(values.shape[-1], dtype=torch.bool, device=values.device), torch.inf)
 
 
-def check_phase(turned: Any) -> None:
-    """Raise if a result changes with the phases of complex vectors: `turned` has its slopes in those as imaginary part."""
+def check_phase(turned: Any, *cotangents: Any) -> None:
+    """Raise if a result changes with the phases of complex vectors: its slopes in them are imaginary parts of `turned`."""
     if turned.is_complex() and turned.numel():
-        values = plain(turned)
-        if values.diagonal(0, -2, -1).imag.abs().max() > 1e-2 * values.abs().max():
+        size = max(plain(g).abs().max() for g in cotangents)
+        if plain(turned).diagonal(0, -2, -1).imag.abs().max() > 1e-3 * size:
             raise NoRuleError(
                 "the result depends on the phases of eigenvectors or singular vectors, which are arbitrary, so it has no "
                 "derivative; use them in ways that a factor exp(i phi) does not change, such as v.abs()"
@@ -206,7 +227,7 @@ def inverse_pull(g: Any, inverse: Any) -> Any:
 
 
 def pinv_pull(g: Any, A: Any, P: Any) -> Any:
-    """Golub and Pereyra 1973, theorem 4.3: three terms, for A as it is and for what A maps to, or from, zero."""
+    """Golub and Pereyra 1973: three terms, for A as it is and for what A maps to, or from, zero."""
     Q, B, h = P.conj(), A.conj(), g.mH
     rows = h @ Q @ P.mT
     columns = P.mT @ Q @ h
@@ -214,20 +235,20 @@ def pinv_pull(g: Any, A: Any, P: Any) -> Any:
 
 
 def solve_by_factors(A: Any, B: Any, *, left: bool = True) -> Any:
-    out, LU, pivots, info = torch._linalg_solve_ex(A, B, left=left)  # pyright: ignore[reportPrivateUsage]
-    torch._linalg_check_errors(info, "torch.linalg.solve", is_matrix=A.ndim == 2)  # pyright: ignore[reportPrivateUsage]
+    out, LU, pivots, info = untyped._linalg_solve_ex(A, B, left=left)
+    untyped._linalg_check_errors(info, "torch.linalg.solve", is_matrix=A.ndim == 2)
     return out, (LU, pivots)
 
 
 def solve_pull(g: Any, A: Any, left: bool, X: Any, residuals: Any = None) -> tuple[Any, Any]:
-    """For A X = B: A^T gB = g, gA = -gB X^T (Giles 2008, section 2.2.2)."""
+    """For A X = B: A^T gB = g, gA = -gB X^T (Giles 2008)."""
     if g.ndim == A.ndim - 1:  # a vector
         slope, g = solve_pull(g.unsqueeze(-1), A, left, X.unsqueeze(-1), residuals)
         return slope, g.squeeze(-1)
     if residuals is None or isinstance(g, Tensor):
         g = torch.linalg.solve(A.mT, g, left=left)
     else:
-        g = by_factors(g, *residuals, left)
+        g = by_factors(g, *residuals, left=left)
     return -(g @ X.mT if left else X.mT @ g), g
 
 
@@ -260,7 +281,7 @@ def cholesky_solve_pull(g: Any, factor: Any, upper: bool, X: Any) -> tuple[Any, 
 def cholesky_factor_pull(g: Any, factor: Any, upper: bool) -> Any:
     """The cotangent of L from that of L L^H, or of U from that of U^H U; 0 in the triangle that is not read."""
     both = g + g.mH
-    return (factor.conj() @ both).triu() if upper else (both @ factor.conj()).tril()
+    return (factor.triu().conj() @ both).triu() if upper else (both @ factor.tril().conj()).tril()
 
 
 def least_squares_pull(g: Any, A: Any, B: Any, rcond: float | None) -> tuple[Any, Any]:
@@ -274,6 +295,9 @@ def least_squares_pull(g: Any, A: Any, B: Any, rcond: float | None) -> tuple[Any
 
 def least_sums_pull(g: Any, A: Any, B: Any, solution: Any) -> tuple[Any, Any, None]:
     """For the squares of A X - B, summed. At its least value, a sum does not change with X."""
+    if solution.ndim == A.ndim - 1:
+        slope, g, _ = least_sums_pull(g, A, B.unsqueeze(-1), solution.unsqueeze(-1))
+        return slope, g.squeeze(-1), None
     slope = 2 * g.unsqueeze(-2) * (A @ solution - B).conj()
     return slope @ solution.mT, -slope, None
 
@@ -284,7 +308,7 @@ def transposed(A: Any) -> bool:
 
 
 def det_by_factors(A: Any) -> Any:
-    out, LU, pivots = torch._linalg_det(A)  # pyright: ignore[reportPrivateUsage]
+    out, LU, pivots = untyped._linalg_det(A)
     return out, (LU, pivots, transposed(A))
 
 
@@ -335,7 +359,7 @@ def trace(matrices: Any) -> Any:
 
 def logdet_by_factors(A: Any) -> Any:
     """NaN where the determinant is negative."""
-    sign, logarithm, LU, pivots = torch._linalg_slogdet(A)  # pyright: ignore[reportPrivateUsage]
+    sign, logarithm, LU, pivots = untyped._linalg_slogdet(A)
     out = sign.log() + logarithm if A.is_complex() else logarithm.masked_fill(sign == -1, torch.nan)
     return out, (LU, pivots, transposed(A))
 
@@ -364,7 +388,7 @@ def matrix_exp_pull(g: Any, A: Any) -> Any:
 
 
 def cholesky_pull(g: Any, upper: bool, factor: Any) -> Any:
-    """Murray 2016, arXiv 1602.07527, equation 10, for the lower factor: L^-H Phi(L^H G) L^-1, made Hermitian."""
+    """Murray 2016, arXiv 1602.07527, for the lower factor: L^-H Phi(L^H G) L^-1, made Hermitian."""
     if upper:
         g, factor = g.mH, factor.mH
     inner = factor.mT @ g
@@ -380,15 +404,17 @@ def lu_pull(g_lower: Any, g_upper: Any, lower: Any, upper: Any, permutation: Any
     L, U = lower[..., :size, :], upper[..., :size]
     by_lower, by_upper = L.mT @ g_lower[..., :size, :], g_upper[..., :size] @ U.mT
     if columns > size:
-        beside = solve_triangular(L.mT, g_upper[..., size:], upper=True, unitriangular=True)
         by_lower = by_lower - g_upper[..., size:] @ upper[..., size:].mT
     if rows > size:
-        beneath = solve_triangular(U.mT, g_lower[..., size:, :], upper=False, left=False)
         by_upper = by_upper - lower[..., size:, :].mT @ g_lower[..., size:, :]
     inner = solve_triangular(L.mT, by_lower.tril(-1) + by_upper.triu(), upper=True, unitriangular=True)
     found = solve_triangular(U.mT, inner, upper=False, left=False)
-    found = torch.cat([found, beside], -1) if columns > size else found
-    found = torch.cat([found, beneath], -2) if rows > size else found
+    if columns > size:
+        beside = solve_triangular(L.mT, g_upper[..., size:], upper=True, unitriangular=True)
+        found = torch.cat([found, beside], -1)
+    if rows > size:
+        beneath = solve_triangular(U.mT, g_lower[..., size:, :], upper=False, left=False)
+        found = torch.cat([found, beneath], -2)
     return found if permutation is None else permutation @ found
 
 
@@ -461,11 +487,11 @@ def ormqr_pull(g: Any, input: Any, tau: Any, other: Any, left: bool, transpose: 
 
 
 def eigh_pull(g_values: Any, g_vectors: Any, values: Any, V: Any) -> Any:
-    """Giles 2008, section 2.2.3."""
+    """Giles 2008, "An extended collection of matrix derivative results"."""
     if not arrived(g_vectors):
         return (V.conj() * g_values.unsqueeze(-2)) @ V.mT
     turned = V.mT @ g_vectors
-    check_phase(turned)
+    check_phase(turned, g_vectors)
     inner = (turned - turned.mH) / 2 / differences(values) + torch.diag_embed(g_values)
     return V.conj() @ inner @ V.mT
 
@@ -475,7 +501,7 @@ def eig_pull(g_values: Any, g_vectors: Any, values: Any, V: Any) -> Any:
     inner = torch.diag_embed(g_values)
     if arrived(g_vectors):
         turned = V.mT @ g_vectors
-        check_phase(turned)
+        check_phase(turned, g_vectors)
         lengths = torch.real(turned.diagonal(0, -2, -1)).unsqueeze(-2)
         inner = inner + (turned - V.mT @ (V.conj() * lengths)) / differences(values)
     return torch.linalg.solve(V.mT, inner @ V.mT)
@@ -488,12 +514,12 @@ def svd_pull(g_u: Any, g_s: Any, g_vh: Any, U: Any, S: Any, Vh: Any) -> Any:
     u, vh = U[..., :size].conj(), Vh[..., :size, :].conj()
     if not (by_u or by_vh):
         return (u * g_s.unsqueeze(-2)) @ vh
-    if U.shape[-1] > size:  # the other columns span what these do not
-        g_u = g_u[..., :size] - U[..., size:].conj() @ (g_u[..., size:].mH @ u)
+    if U.shape[-1] > size:
+        g_u = g_u[..., :size] + from_others(g_u[..., size:], U[..., size:].conj(), u)
     if Vh.shape[-2] > size:
-        g_vh = g_vh[..., :size, :] - (vh @ g_vh[..., size:, :].mH) @ Vh[..., size:, :].conj()
+        g_vh = g_vh[..., :size, :] + from_others(g_vh[..., size:, :].mH, Vh[..., size:, :].mT, vh.mH).mH
     u_turned, v_turned = u.mH @ g_u, vh @ g_vh.mH
-    check_phase(u_turned + v_turned)
+    check_phase(u_turned + v_turned, g_u, g_vh)
     inner, by_squares = torch.diag_embed(g_s), differences(S * S)
     if by_u:
         inner = inner + (u_turned - u_turned.mH) / by_squares * S.unsqueeze(-2)
@@ -509,3 +535,15 @@ def svd_pull(g_u: Any, g_s: Any, g_vh: Any, U: Any, S: Any, Vh: Any) -> Any:
         outside = g_vh / S.unsqueeze(-1)
         found = found + u @ (outside - (outside @ vh.mH) @ vh)
     return found
+
+
+def from_others(g: Any, others: Any, vectors: Any) -> Any:
+    """What vectors of a full basis owe to those that complete it, `others`: these span what the former do not."""
+    turned = others.mH @ g
+    size = plain(g).abs().max() if g.numel() else 0
+    if turned.numel() and plain(turned - turned.mH).abs().max() > 1e-3 * size:
+        raise NoRuleError(
+            "the vectors that full_matrices=True adds are an arbitrary basis of what the others do not span, and the "
+            "result depends on that choice, so it has no derivative; full_matrices=False leaves them out"
+        )
+    return -others @ (g.mH @ vectors)

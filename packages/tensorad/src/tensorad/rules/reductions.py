@@ -201,17 +201,19 @@ def linalg_norm(
 def matrix_norm(A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
     if ord == "fro":
         return vector_norm(A, 2, dim, keepdim, dtype=dtype)
-    order = "nuc" if ord == "nuc" else abs(ord)
-    if order not in ("nuc", 1, 2, math.inf) or len(dim) != 2:
+    order: Any = ord if isinstance(ord, str) else abs(ord)
+    if order not in ("nuc", 1, 2, math.inf) or A.ndim < 2 or len({each % A.ndim for each in dim}) != 2:
         return torch.linalg.matrix_norm(plain(A), ord, dim, keepdim)  # torch's own error
-    A, (row, column) = A if dtype is None else A.to(dtype), (each % A.ndim for each in dim)
+    matrix = A if dtype is None else A.to(dtype)
+    row, column = (each % A.ndim for each in dim)
     if order in (1, math.inf):  # the largest sum of a column, or of a row
         summed, other = (row, column) if order == 1 else (column, row)
-        sums = vector_norm(A, 1, summed, keepdim)
+        sums = vector_norm(matrix, 1, summed, keepdim)
         other -= (summed < other) and not keepdim
-        return (amax if ord > 0 else amin)(sums, other, keepdim)
-    values = torch.linalg.svdvals(A if (row, column) == (A.ndim - 2, A.ndim - 1) else A.movedim((row, column), (-2, -1)))
-    found = values.sum(-1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)
+        return (amax if ord == order else amin)(sums, other, keepdim)
+    last = (row, column) == (A.ndim - 2, A.ndim - 1)
+    values = torch.linalg.svdvals(matrix if last else matrix.movedim((row, column), (-2, -1)))
+    found = values.sum(-1) if ord == "nuc" else (amax if ord == order else amin)(values, -1)
     return found.unsqueeze(min(row, column)).unsqueeze(max(row, column)) if keepdim else found
 
 
