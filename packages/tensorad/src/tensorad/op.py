@@ -82,7 +82,8 @@ def defrule(
         function: what computes the op on torch tensors; by default torch's own function of that name.
         outputs: the function returns several tensors; `g` is then a tuple with one cotangent for each.
         joint: instead of one rule per operand, the operands' names in one string and a rule that returns one cotangent
-            for each of them. The name `tensors` stands for an operand that is a list.
+            for each of them. The name `tensors` stands for an operand that is a list. Such a rule may also name `wanted`:
+            a bool for each operand, whether its cotangent is of use (None will do where it is not).
         linear: the op is linear in its operands, taken together; `linear(...)` is `defrule(..., linear=True)`.
         rules: one rule per operand.
 
@@ -135,7 +136,7 @@ def check_row(op: Op) -> None:
     if clash := _RESERVED & {*declared}:
         raise RuleError(f"{op.signature}: an argument cannot be called {', '.join(sorted(clash))}; choose another name")
     named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
-    if unknown := named - {*declared, "out", "residuals"}:
+    if unknown := named - {*declared, "out", "residuals", *["wanted"] * op.joint}:
         unknown_names, known = ", ".join(sorted(unknown)), ", ".join(declared)
         raise RuleError(f"a rule of {op.signature} names {unknown_names}: no such argument, there is {known}")
     if op.linear and (values := {*op.operands, "out"} & {*op.saves}):
@@ -144,7 +145,19 @@ def check_row(op: Op) -> None:
 
 
 # Names that mean something else in a written call, or that callers may write for `dim` and `keepdim`.
-_RESERVED = {*call_scope, "op", "function", "contexts", "out", "residuals", "args", "kwargs", "axis", "keepdims"}
+_RESERVED = {
+    *call_scope,
+    "op",
+    "function",
+    "contexts",
+    "out",
+    "residuals",
+    "wanted",
+    "args",
+    "kwargs",
+    "axis",
+    "keepdims",
+}
 
 
 def _check_form(signature: str, joint: tuple[str, Rule] | None, rules: dict[str, Rule]) -> None:

@@ -116,12 +116,21 @@ class JointOp(Op):
 
     joint = True
 
-    def separate(self, g: Any, saved: Any, node: Node) -> list[Callable[[Any, Any], Any]]:
-        """The one pull as one per operand, each of which gives its share of the common result."""
+    def separate(self, g: Any, saved: Any, node: Node, wanted: set[Node]) -> list[Callable[[Any, Any], Any]]:
+        """The one pull as one per operand, each of which gives its share of the common result.
+
+        A rule that names `wanted` is told which cotangents are: a tuple of bools, in the order of the operands.
+        """
+        if "wanted" in self.saves:
+            saved = list(saved)
+            saved[self.saves.index("wanted")] = tuple(parent in wanted for parent in node.parents)
         shares = self.pulls[0](g, saved)
         if len(shares) != len(node.parents):
             raise miscounted(len(shares), node)
         return [lambda g, saved, share=share: share for share in shares]
+
+    def _saved(self, name: str) -> str:
+        return "None, " if name == "wanted" else super()._saved(name)
 
     def _parents(self) -> str:
         if self.operands != ["tensors"]:
