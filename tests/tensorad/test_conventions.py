@@ -169,6 +169,8 @@ def test_no_work_for_constants(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(op.__dict__, "pulls", counted)
     checked = 0
     for op in operators():
+        if op.name == "nn.functional.multi_head_attention_forward":  # torch asks some of its arguments only
+            continue
         seed()
         for sample in itertools.islice(op.sample_inputs("cpu", torch.float64, requires_grad=True), 2):
             values = pytree.tree_leaves((sample.input, sample.args, sample.kwargs))

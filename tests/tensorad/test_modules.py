@@ -140,6 +140,26 @@ def test_what_torch_computes_of_parameters_alone_is_not_lost() -> None:
     assert torch.equal(module(x).data, loss_free(module, x))  # nothing is recorded, so nothing can be lost
 
 
+def test_a_view_of_a_parameter_is_a_part_of_it() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places = nn.Parameter(torch.arange(12.0).reshape(1, 4, 3))
+            self.weight = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.places[:, 1 : 1 + x.shape[1]]
+            first, second = self.weight.T.unsqueeze(0).chunk(2, dim=2)
+            return (x @ first + x @ second + self.weight.view(-1)[::2][1] * x).square()
+
+    module = Views()
+    x = torch.ones(2, 2, 3)
+    torchs = expected(module, x)
+    with ts.Grad() as g:
+        loss = loss_of(module, ts.tensor(x))
+    same(g.gradient(loss, dict(module.named_parameters())), torchs)
+
+
 def loss_free(module: Any, x: Any) -> Any:
     with torch.no_grad():
         return module(x.data)

@@ -12,13 +12,13 @@ from tensorad.pieces import through_pieces
 from tensorad.tensor import TABLE
 
 COMPOSED_BY_TORCH = {
-    "torch.trapezoid": lambda x: torch.trapezoid(x, dx=0.5),
-    "torch.cov": lambda x: torch.cov(x),
-    "torch.functional, in Python": lambda x: torch.cartesian_prod(x[0], x[1]),
+    "in C++": lambda x: torch.cov(x),
+    "in C++, of many": lambda x: torch.gradient(x, spacing=0.5)[0],
+    "in C++, complex": lambda x: torch.corrcoef(torch.complex(x, x.flip(0))),
     "nn.functional, in Python": lambda x: functional.interpolate(x[None], scale_factor=2.0),
-    "nn.functional, two in one": lambda x: functional.adaptive_max_pool1d(x, 2),
-    "a method": lambda x: x.sinc().hsplit(1)[0],
-    "a method in C++": lambda x: x.diff(n=2),
+    "nn.functional, two in one": lambda x: functional.adaptive_max_pool1d(x, 2, return_indices=True)[0],
+    "by lists": lambda x: torch.nn.utils.rnn.pad_sequence([x[0], x[1, :2]]),
+    "by masks": lambda x: torch.masked.softmax(x, 1, mask=torch.tensor([True, False, True, True])),
 }
 
 
@@ -96,10 +96,10 @@ def test_a_primitive_without_a_rule_is_named_with_the_function() -> None:
 def test_torchs_errors_pass_through() -> None:
     x = ts.tensor([1.0, 2.0])
     with ts.Grad() as g:
-        with pytest.raises(RuntimeError, match="trapezoid"):
-            torch.trapezoid(x, torch.ones(3))
-        with pytest.raises(TypeError):
-            torch.trapezoid(x, "y")
+        with pytest.raises(TypeError, match="must be int, not str"):
+            torch.cov(x, correction="a")
+        with pytest.raises(RuntimeError, match="fweights"):
+            torch.cov(x, fweights=torch.ones(3, dtype=torch.int64))
         y = x * 3
     assert g.gradient(y, x).tolist() == [3.0, 3.0]
 

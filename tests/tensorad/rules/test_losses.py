@@ -1,5 +1,6 @@
 """Losses against torch.autograd, in every reduction, weight and shape, and by differences where it has no rule."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -283,3 +284,18 @@ def test_triplet_margin_with_distance_loss(reduction: str, swap: bool) -> None:
     operands = rand(3, 4), rand(3, 4, seed=1), rand(3, 4, seed=2)
     for distance in (None, lambda one, other: (one - other).square().sum(-1)):
         agree(bent(form, d=distance, s=swap, r=reduction), *operands)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_torchs_functions_that_take_the_reduction_as_a_number(kind: int) -> None:
+    """`torch.kl_div` is not `torch.nn.functional.kl_div`: by default, it reduces nothing."""
+    x, y, z = (rand(3, 4, seed=seed, low=0.1) for seed in range(3))
+    signs = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)
+    for names, operands in (
+        (("kl_div", "hinge_embedding_loss", "binary_cross_entropy_with_logits"), (x, y)),
+        (("triplet_margin_loss", "margin_ranking_loss"), (x, y, z)),
+        (("cosine_embedding_loss",), (x, y, signs)),
+    ):
+        for name in names:
+            agree(getattr(torch, name), *operands)
+            agree(functools.partial(getattr(torch, name), reduction=kind), *operands)

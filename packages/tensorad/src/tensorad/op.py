@@ -82,8 +82,8 @@ def defrule(
         function: what computes the op on torch tensors; by default torch's own function of that name.
         outputs: the function returns several tensors; `g` is then a tuple with one cotangent for each.
         joint: instead of one rule per operand, the operands' names in one string and a rule that returns one cotangent
-            for each of them. The name `tensors` stands for an operand that is a list. Such a rule may also name `wanted`:
-            a bool for each operand, whether its cotangent is of use (None will do where it is not).
+            for each of them. The name `tensors` stands for an operand that is a list. Such a rule may also name
+            `wanted`: a bool for each operand, whether its cotangent is of use (None will do where it is not).
         linear: the op is linear in its operands, taken together; `linear(...)` is `defrule(..., linear=True)`.
         rules: one rule per operand.
 

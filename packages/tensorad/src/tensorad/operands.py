@@ -13,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tensorad.conversions import taken_out
 from tensorad.errors import ArgumentError
 from tensorad.node import Node, recording
-from tensorad.tensor import Tensor
+from tensorad.tensor import TABLE, Tensor
 
 # Types of arguments that hold no tensor.
 INERT: set[type] = {int, float, bool, complex, str, type(None), slice, type(...), torch.dtype, torch.device, torch.Size}
@@ -51,21 +51,32 @@ _leaves_lock = threading.Lock()  # two threads may meet the same parameter: it m
 
 
 def leaf_of(value: Any) -> Node | None:
-    """The leaf of an operand that is no Tensor but a torch tensor that requires grad; None for a constant."""
+    """The leaf of an operand that is no Tensor but a torch tensor that requires grad; None for a constant.
+
+    A view of such a tensor, `module.weight[:2]`, is made by torch, but what it is made of can be told: it is recorded.
+    """
     if type(value) in INERT or not isinstance(value, torch.Tensor) or not value.requires_grad:
         return None
     if value.grad_fn is not None:
-        raise ArgumentError(
-            f"torch itself computed a tensor of shape {tuple(value.shape)} from tensors that require grad "
-            f"({value.grad_fn.name()}), out of sight of tensorad. If this is inside a torch.nn.Module, call it as "
-            "tensorad.functional_call(module, dict(module.named_parameters()), args); if it is to be a constant, "
-            "use its .detach()"
-        )
+        base: Any = value._base
+        if base is None or base.grad_fn is not None or base.dtype != value.dtype or value.is_conj() or value.is_neg():
+            raise _unseen(value)
+        place = value.storage_offset() - base.storage_offset()
+        return TABLE[torch.as_strided](lifted(base), value.shape, value.stride(), place).node
     with _leaves_lock:
         leaf = _leaves.get(value)
         if leaf is None:  # of number 0, as it is older than any context
             leaf = _leaves[value] = Node(0, None, frozenset(), (), (), 0, value.shape, value.dtype)
         return leaf
+
+
+def _unseen(value: torch.Tensor) -> ArgumentError:
+    name = value.grad_fn.name() if value.grad_fn else "a leaf"
+    return ArgumentError(
+        f"torch itself computed a tensor of shape {tuple(value.shape)} from tensors that require grad ({name}), out of "
+        "sight of tensorad. If this is inside a torch.nn.Module, call it as tensorad.functional_call(module, "
+        "dict(module.named_parameters()), args); if it is to be a constant, use its .detach()"
+    )
 
 
 def lifted(value: Any) -> Any:

@@ -41,7 +41,7 @@ huber = defrule("huber_loss(input, target, kind, delta)", function=kernels.huber
 log_loss = defrule("binary_cross_entropy(input, target, weight, kind)", function=kernels.binary_cross_entropy,
                    input=lambda g, input, target, kind: spread(g, (input - target) / (input * (1 - input)).clamp(min=1e-12), kind),
                    target=lambda g, input, kind: spread(g, (1 - input).log().clamp(min=-100) - input.log().clamp(min=-100), kind)).call
-logistic = defrule("binary_cross_entropy_with_logits(input, target, weight, pos_weight, kind)",
+logistic = defrule("logistic_loss(input, target, weight, pos_weight, kind)",
                    function=torch.binary_cross_entropy_with_logits,
                    input=lambda g, input, target, kind: spread(g, input.sigmoid() - target, kind),
                    target=lambda g, input, kind: spread(g, -input, kind)).call
@@ -104,7 +104,7 @@ def loss(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         ) -> Any:
             return reduced(function(*args, **options), named(reduction, size_average, reduce))
 
-        return composed(name)(functools.wraps(function)(call))
+        return composed(f"nn.functional.{name}")(functools.wraps(function)(call))
 
     return decorate
 
@@ -159,7 +159,7 @@ def binary_cross_entropy(
     return reduced(log_loss(input, target, None, NONE) * weight, reduction)
 
 
-@composed("binary_cross_entropy_with_logits")
+@composed("nn.functional.binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
     pos_weight: Any = None,
@@ -173,6 +173,14 @@ def binary_cross_entropy_with_logits(
     else:
         values = (1 - target) * input - ((pos_weight - 1) * target + 1) * torch.nn.functional.logsigmoid(input)
     return reduced(values if weight is None else values * weight, reduction)
+
+
+@composed("_VF.binary_cross_entropy_with_logits")
+def binary_cross_entropy_with_logits_by_kind(
+    input: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = NONE
+) -> Any:
+    """torch's own function of this name, which takes the reduction as a number and by default has none."""
+    return binary_cross_entropy_with_logits(input, target, weight, None, None, KINDS[reduction], pos_weight)
 
 
 @composed("soft_margin_loss")
@@ -273,7 +281,7 @@ def mse_by_input(g: Any, input: Any, target: Any, kind: int) -> Any:
     return g * difference * (2 / max(difference.numel(), 1) if kind == MEAN else 2)
 
 
-@composed("kl_div")
+@composed("nn.functional.kl_div")
 def kl_div(
     input: Any,
     target: Any,
