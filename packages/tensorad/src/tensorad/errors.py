@@ -41,8 +41,8 @@ class ShapeError(TensorADError, ValueError):
     """An argument of the wrong shape: a cotangent that does not match its target."""
 
 
-class InPlaceError(TensorADError, TypeError):
-    """A torch method that ends in an underscore: Tensors are values and are not changed in place."""
+class InPlaceError(NoRuleError, TypeError):
+    """A torch function that ends in an underscore has no rule: Tensors are values and are not changed in place."""
 
 
 class UnconnectedWarning(UserWarning):

@@ -6,26 +6,35 @@ unconjugated, and `Grad.gradient` conjugates at both ends to give torch's conven
 as a function (`input.cos()`, `torch.cos(input)`), the method is written, since Tensors answer it with one call less.
 """
 
-from tensorad.rules import (
-    activations,
-    attention,
-    constants,
-    convolution,
-    copies,
-    elementwise,
-    fft,
-    indexing,
-    linalg,
-    linear,
-    losses,
-    normalization,
-    pooling,
-    recurrent,
-    reductions,
-    resampling,
-    segments,
-    shapes,
-)
+import gc
+
+# Thousands of objects that stay for good are made here: no use to look among them, and all of torch's, for garbage.
+_collecting = gc.isenabled()
+gc.disable()
+try:
+    from tensorad.rules import (
+        activations,
+        attention,
+        constants,
+        convolution,
+        copies,
+        elementwise,
+        fft,
+        indexing,
+        linalg,
+        linear,
+        losses,
+        normalization,
+        pooling,
+        recurrent,
+        reductions,
+        resampling,
+        segments,
+        shapes,
+    )
+finally:
+    if _collecting:
+        gc.enable()
 
 __all__ = [
     "activations",

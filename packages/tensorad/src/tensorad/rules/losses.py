@@ -292,7 +292,9 @@ def kl_div(
 ) -> Any:
     values = target.exp() * (target - input) if log_target else torch.xlogy(target, target) - target * input
     reduction = named(reduction, size_average, reduce)
-    return values.sum() / input.shape[0] if reduction == "batchmean" and input.ndim else reduced(values, reduction)
+    return (
+        values.sum() / (input.shape[0] if input.ndim else 1) if reduction == "batchmean" else reduced(values, reduction)
+    )
 
 
 @loss("poisson_nll_loss")
