@@ -32,7 +32,7 @@ def backward(owner: object, target: Node, seed: Any, sources: set[Node]) -> dict
         op, saved = node.op, node.op.lift(node) if recorded else node.saved
         for parent, pull in zip(node.parents, op.separate(g, saved, node, wanted) if op.joint else op.pulls):  # noqa: B905
             if parent in wanted and (pulled := pull(g, saved)) is not None:
-                if not op.trusted or pulled.shape != parent.shape or pulled.dtype is not parent.dtype:
+                if not op.trusted or parent.shape != node.shape or parent.dtype is not node.dtype:
                     pulled = fit(pulled, parent, node)
                 if parent not in cotangents:
                     cotangents[parent] = pulled

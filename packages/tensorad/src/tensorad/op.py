@@ -108,16 +108,18 @@ def defrule(
     kind = KINDS[bool(joint), outputs]
     op = kind(signature, dict([joint]) if joint else rules, found[0])
     op.linear = linear
-    # The rows of our own tables are tested, so they are not checked at each import, nor is what their rules return
-    # where operand and output are alike.
-    op.trusted = all((rule.__module__ or "").startswith("tensorad.rules.") for rule in op.rules.values())
-    if not op.trusted:
+    # The rows of our own tables are tested, so they are not checked at each import. What works element by element has
+    # cotangents like the output, so nor are those, where the operand is like the output too.
+    modules = {rule.__module__ or "" for rule in op.rules.values()}
+    ours = all(module.startswith("tensorad.rules.") for module in modules)
+    op.trusted = modules <= {"tensorad.rules.elementwise", "tensorad.rules.activations"}
+    if not ours:
         check_row(op)
     # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
     names = [each.partition("=")[0] for each in op.arguments.split(", ")]
     leading = names[: max(map(names.index, op.operands))]
     call = _with_numpy_names(op.call) if "dim" in leading else op.call
-    if not op.trusted and name in OPS:
+    if not ours and name in OPS:
         take_over(OPS[name], call)
     register(name, call, *aliases)
     ROWS[call] = op
