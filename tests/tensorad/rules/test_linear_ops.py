@@ -11,17 +11,45 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import differentiable, listed
+from oracle import differentiable, listed, rand
 from torch.testing._internal.common_methods_invocations import op_db
 
 import tensorad as ts
 from tensorad.call import Op
+from tensorad.op import OPS
 
 # Their rules need no value of an operand, and still they are not linear.
 STEPS = {"ceil", "floor", "frac", "round", "sign", "trunc", "div_rounded"}
-AFFINE = {"constant_pad_nd", "dropped"}  # they add a constant: the value of the padding, the shift of alpha dropout
+AFFINE = {"constant_pad_nd", "dropped", "lu_unpack"}  # adding the padding's value, a shift, the diagonal of L
 BY_VALUE = {"cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk"}
+POOLS = {f"{kind}max_pool{count}d" for kind in ("", "adaptive_") for count in (1, 2, 3)}
+POOLS |= {"fractional_max_pool2d", "fractional_max_pool3d"}
+UNPOOLS = {"_C._nn.max_unpool2d", "_C._nn.max_unpool3d"}  # of values for the same place, one is kept
 OTHERS = {"nextafter", "raised", "rrelu_training"}  # all but the input; a clamp that passes; slopes by sign
+# Ops with samples that call linear ones of other names.
+PARENTS = {"affine_grid", "atleast_3d", "grid_sample", "istft", "nll_loss", "repeat_interleave", "stft"}
+# What the database has none for: an op's name, its arguments.
+SAMPLES = [
+    ("_fft_c2r", rand(2, 3, dtype=torch.complex128), [1], 0, 5),
+    ("_fft_r2c", rand(2, 5), [1], 0, True),
+    ("add_scaled", rand(3), rand(3), 2),
+    ("adjoint", rand(2, 3)),
+    ("affine_grid_generator", rand(1, 2, 3), [1, 1, 4, 5], False),
+    ("nn.functional.fold", rand(1, 8, 4), (3, 3), (2, 2)),
+    ("nll_loss_cotangent", rand(2), rand(2, 3), torch.tensor([0, 2]), None, 0, -100, torch.ones(())),
+    ("nll_loss2d_cotangent", rand(1, 1, 2), rand(1, 3, 1, 2), torch.tensor([[[0, 2]]]), None, 0, -100, torch.ones(())),
+    ("ops.aten.alias", rand(3)),
+    ("ops.aten.copy", rand(3), rand(3)),
+    ("ops.aten.zero", rand(3)),
+    ("swapaxes", rand(2, 3), 0, 1),
+    ("type_as", rand(2), torch.ones(1)),
+]  # fmt: skip
+SAMPLES += [
+    (name, rand(1, 2, *[3] * ndim), [4] * ndim, *[False] * ("nearest" not in name))
+    for name in OPS
+    for ndim in (1, 2, 3)
+    if name.startswith(("_C._nn.upsample_", "_C._nn._upsample_")) and f"{ndim}d" in name
+]
 
 
 def rows() -> set[Op]:
@@ -39,7 +67,7 @@ LINEAR = {op for op in ROWS if op.linear}
 def test_an_op_whose_rules_need_no_value_is_marked_linear() -> None:
     needless = {op for op in ROWS if {*op.operands, "out"}.isdisjoint(op.saves)}
     assert needless >= LINEAR
-    assert {op.name for op in needless - LINEAR} == STEPS | AFFINE | BY_VALUE | OTHERS
+    assert {op.name for op in needless - LINEAR} == STEPS | AFFINE | BY_VALUE | POOLS | UNPOOLS | OTHERS
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -54,24 +82,26 @@ def test_what_a_linear_op_gives_for_a_sum_of_multiples(monkeypatch: pytest.Monke
         checked = checking(op, op.function, seen)
         monkeypatch.setattr(op, "function", checked)
         monkeypatch.setitem(op.written.__globals__, "function", checked)
-    names = {op.name.rpartition(".")[2] for op in LINEAR} | {"atleast_3d", "nll_loss", "repeat_interleave"}
+    names = {op.name.rpartition(".")[2] for op in LINEAR} | POOLS | PARENTS
     for entry in op_db:
         if entry.supports_autograd and entry.name.rpartition(".")[2].strip("_") in names:
             dtype = torch.float64 if torch.float64 in entry.supported_dtypes("cpu") else torch.complex128
             for sample in islice(entry.sample_inputs("cpu", dtype), 3):
+                function = getattr(ts.Tensor, entry.name) if entry.name.startswith("__") else entry.op
                 with suppress(ts.NoRuleError, ts.InPlaceError):  # another function of the same name
-                    differentiate(entry, sample)
-    assert len(LINEAR - {*seen}) < 15, f"no sample calls {sorted(op.name for op in LINEAR - {*seen})}"
+                    differentiate(function, sample.input, *sample.args, **sample.kwargs)
+    for name, *arguments in SAMPLES:
+        differentiate(OPS[name], *arguments)
+    assert not LINEAR - {*seen}, f"no sample calls {sorted(op.name for op in LINEAR - {*seen})}"
 
 
-def differentiate(entry: Any, sample: Any) -> None:
-    """Call the entry's function on Tensors, and its rules."""
-    given = [ts.tensor(each) if differentiable(each) else each for each in listed(sample.input)]
+def differentiate(function: Callable[..., Any], first: Any, *args: Any, **kwargs: Any) -> None:
+    """Call the function on Tensors, and its rules."""
+    given = [ts.tensor(each) if differentiable(each) else each for each in listed(first)]
     sources = tuple(each for each in given if isinstance(each, ts.Tensor))
     with ts.Grad() as g:
-        input = given if isinstance(sample.input, tuple | list) else given[0]
-        function = getattr(ts.Tensor, entry.name) if entry.name.startswith("__") else entry.op
-        outputs = [each for each in listed(function(input, *sample.args, **sample.kwargs)) if differentiable(each.data)]
+        out = function(given if isinstance(first, tuple | list) else given[0], *args, **kwargs)
+    outputs = [each for each in listed(out) if differentiable(each.data)]
     for output in outputs:
         g.gradient(output, sources, unconnected="zero")
 

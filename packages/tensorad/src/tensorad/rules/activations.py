@@ -48,9 +48,9 @@ defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 dropped = defrule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
 defrule("native_dropout(input, p, train)", outputs=True,
         input=lambda g, p, train, out: g[0] if train is False else g[0] * out[1] * (1 / (1 - p) if p < 1 else 0))
-defrule("native_dropout_backward(grad_output, mask, scale)", "ops.aten.native_dropout_backward",
-        "ops.aten.native_dropout_backward.default",
-        function=aten.native_dropout_backward.default, grad_output=lambda g, mask, scale: g * mask * scale, linear=True)
+linear("native_dropout_backward(grad_output, mask, scale)", "ops.aten.native_dropout_backward",
+       "ops.aten.native_dropout_backward.default",
+       function=aten.native_dropout_backward.default, grad_output=lambda g, mask, scale: g * mask * scale)
 rrelu_training = defrule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
                          input=lambda g, residuals: g * residuals).call
 embedding = linear("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
