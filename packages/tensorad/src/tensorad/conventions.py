@@ -47,6 +47,8 @@ CONVENTIONS = [
     Convention("maximum", "`maximum(NaN, 1)`", "1; 1 (fwd 0; 1)", "0; 0", "1; 0 **≠**: the NaN is the result, and takes all"),
     Convention("median", "`median` of four values", "the lower one: [0, 1, 0, 0]", "mean of the two", "the lower one"),
     Convention("sort", "`sort` of [1, 1, 0], weighted with [1, 10, 100]", "[10, 100, 1]", "the same", "[10, 100, 1]: by index"),
+    Convention("max_pool1d max_pool2d max_pool3d", "`max_pool1d(x, 2)` of [1, 1]", "[1, 0]", "–", "[1, 0]: by index"),
+    Convention("max_unpool1d max_unpool2d max_unpool3d", "`max_unpool1d` of two equal values at one place", "1; 1 (mass 2)", "–", "0.5; 0.5 **≠**"),
     Convention("topk", "`topk`, k = 1, of [1, 1, 1]", "[1, 0, 0]", "the same", "[1, 0, 0]: by index"),
     Convention("max_pool1d", "`max_pool1d(x, 2)` of [1, 1]", "[1, 0]", "–", "[1, 0]: by index"),
     Convention("max_unpool1d", "`max_unpool1d` of two equal values at one place", "1; 1 (mass 2)", "–", "0.5; 0.5 **≠**"),
