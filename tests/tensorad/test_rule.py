@@ -36,20 +36,46 @@ def test_formulas_have_their_helpers_written_out(function: object) -> None:
     assert ts.rule(function).formulas == FORMULAS[function]
 
 
-@pytest.mark.parametrize("name", ["sin", "tanh", "exp", "relu", "silu", "sigmoid", "log1p", "atan", "softplus"])
+@pytest.mark.parametrize("name", ["sin", "tanh", "exp", "relu", "silu", "sigmoid", "log1p", "atan", "softplus", "elu"])
 def test_a_formula_is_what_the_gradient_is(name: str) -> None:
     card = ts.rule(name)
     x = ts.tensor(rand(5))
     with ts.Grad() as g:
         y = OPS[name](x)
     names = {**vars(torch), **vars(torch.Tensor), "input": x.data, "out": y.data, "g": 1 + 0 * x.data}
-    names |= {"beta": 1, "threshold": 20, "masked_fill": torch.masked_fill, "where": torch.Tensor.where, "pi": torch.pi}
+    names |= {
+        "alpha": 1,
+        "beta": 1,
+        "threshold": 20,
+        "masked_fill": torch.masked_fill,
+        "where": torch.where,
+        "pi": torch.pi,
+    }
     python = card.formulas["input"].replace("·", "*").replace("≤", "<=").replace("^", "**")
     torch.testing.assert_close(eval(python, names), g.gradient(y, x).data)
 
 
 def test_the_helpers_of_a_rule_are_shown_with_it() -> None:
     assert "def standardized" in ts.rule(functional.layer_norm).source
+    assert "embedding_sums = linear(" in ts.rule("embedding").source  # an op of our own
+    assert "def max_1d_back" in ts.rule(functional.max_pool1d).source  # what an inner function has from the outer one
+
+
+def test_a_long_formula_names_its_helpers() -> None:
+    assert ts.rule(functional.avg_pool1d).formulas["input"].startswith("average_1d_back(g, blank(g, input_shape)")
+
+
+def test_an_op_of_our_own_is_marked() -> None:
+    assert ts.rule("embedding_sums").internal
+    assert "internal; linear" in repr(ts.rule("embedding_sums"))
+    assert not ts.rule("embedding").internal
+    assert not ts.rule(torch.Tensor.__getitem__).internal
+
+
+def test_a_function_of_torchs_in_python_around_one_that_has_a_row() -> None:
+    card = ts.rule(functional.multi_margin_loss)
+    assert card == ts.rule("multi_margin_loss")
+    assert card.name.startswith("multi_margin_loss(input, target")
 
 
 def test_other_kinds() -> None:

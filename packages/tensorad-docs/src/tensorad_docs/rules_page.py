@@ -15,14 +15,19 @@ a call; and below each table, the file that it was made from. `ts.rule(torch.sin
 
 Functions that torch composes of others need no row: they are differentiated through their parts, and
 [coverage](coverage.md) says what is then left. Ops marked *linear* are linear in their operands taken together, so
-that the tangent of the output is the op of the tangents.
+that the tangent of the output is the op of the tangents. Ops marked *internal* are no functions of torch's: other rules
+are written in them.
+
+In the formulas, `·` multiplies entry by entry, `@` matrices; a function that is not torch's is in the file below the
+table. `out` is the output, and `residuals` is what the op's function kept of its work besides; of several outputs, and
+of their cotangents, `out[0]` and `g[0]` are the first.
 """
 
 
 def page() -> str:
     """The page, as Markdown."""
     rows = {ROWS.get(call, call): rule(name) for name, call in OPS.items()}  # one for all the names of a row
-    cards = list({card.source or card.name: card for card in rows.values()}.values())
+    cards = list({(card.file, card.name): card for card in rows.values()}.values())
     constants = ", ".join(f"`{name}`" for name, call in OPS.items() if ROWS.get(call, call) is None)
     files = sorted({card.file for card in cards if card.file.startswith("rules/")})
     families = [family(file, [card for card in cards if card.file == file]) for file in files]
@@ -46,7 +51,7 @@ def row(card: RuleCard) -> str:
     """A row of a family's table."""
     if card.kind == "composed":
         return f"| `{card.name}` | made of other ops | |"
-    name = f"`{card.name}`" + ", *linear*" * (card.kind == "linear op")
+    name = f"`{card.name}`" + ", *linear*" * (card.kind == "linear op") + ", *internal*" * card.internal
     cotangents = "<br>".join(f"{operand}: `{formula}`" for operand, formula in card.formulas.items())
     return f"| {name} | {cotangents} | {', '.join(card.saves)} |"
 

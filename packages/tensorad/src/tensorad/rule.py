@@ -30,11 +30,12 @@ class RuleCard:
     formulas: dict[str, str]  # operand -> its cotangent, as a formula
     saves: list[str]  # what a node keeps of a call, by the names of the op's arguments
     notes: list[str]  # where torch or JAX differ, or the value is a convention
-    source: str  # the row, or the function, as it stands in the file
+    source: str  # the row, or the function, as it stands in the file, and the helpers that it names
     file: str
+    internal: bool = False  # no function of torch's, but an op of tensorad's own that rules are written in
 
     def __repr__(self) -> str:
-        lines = [f"{self.name}: {_KINDS[self.kind]}"]
+        lines = [f"{self.name}: {'internal; ' * self.internal}{_KINDS[self.kind]}"]
         lines += [f"  {operand}: {formula}" for operand, formula in self.formulas.items()]
         if self.formulas:
             lines.append(f"  saves {', '.join(self.saves) or 'nothing'}")
@@ -71,6 +72,8 @@ def rule(function: Any) -> RuleCard:
           in rules/elementwise.py:
             defrule("sin(input)", input=lambda g, input: g * input.cos())
     """
+    if getattr(function, "__module__", "") == "torch.nn.functional" and function not in TABLE:
+        function = OPS.get(function.__name__, function)  # Python around a function of that name, which has the row
     call = OPS.get(function) if isinstance(function, str) else TABLE.get(function, function)
     if isinstance(function, str) and call is None and (found := find(function)):
         call = TABLE.get(found[0], found[0])
@@ -82,25 +85,31 @@ def rule(function: Any) -> RuleCard:
         row := inspect.unwrap(row, stop=ROWS.__contains__), row
     )  # what allows inplace=, say, is not the rule
     if isinstance(row, Op):
-        return _of_op(row, _notes(names))
+        return _of_op(row, names)
     if not names:
         name = (torch.overrides.resolve_name(call) or call.__name__).removeprefix("torch.")
         return RuleCard(name, "pieces", {}, [], _notes([name]), "", "")
     if row is None:
-        return RuleCard(names[0], "constant", {}, [], _notes(names), "", "")
-    source = textwrap.dedent(inspect.getsource(row)).rstrip()
-    return RuleCard(names[0], "composed", {}, [], _notes(names), source, _file(row.__code__))
+        return RuleCard(_shown(names[0]), "constant", {}, [], _notes(names), "", "")
+    source = "\n\n".join([_text(row.__code__), *_helpers(row, _innermost(row.__code__, ast.FunctionDef))])
+    return RuleCard(_shown(names[0]), "composed", {}, [], _notes(names), source, _file(row.__code__))
 
 
-def _of_op(op: Op, notes: list[str]) -> RuleCard:
+def _of_op(op: Op, names: list[str]) -> RuleCard:
     rules = {operands: inspect.unwrap(each) for operands, each in op.rules.items()}
     formulas = {", ".join(operands.split()): formula(each) for operands, each in rules.items()}
-    first = next(iter(rules.values())).__code__
-    statement = _innermost(first, ast.stmt)
-    helpers = [_text(code) for code in _helpers(rules.values())]
-    source = "\n".join([_text(first) if statement is None else _segment(first, statement), *helpers])
+    first = next(iter(rules.values()))
+    source = "\n\n".join([_row(op), *_helpers(first, _innermost(first.__code__, ast.stmt))])
     saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in op.saves]
-    return RuleCard(op.signature, "linear op" if op.linear else "op", formulas, saves, notes, source, _file(first))
+    kind, file = "linear op" if op.linear else "op", _file(first.__code__)
+    internal = file.startswith("rules/") and not any(find(name) or find(f"__{name}__") for name in names)
+    return RuleCard(_shown(op.signature), kind, formulas, saves, _notes(names), source, file, internal)
+
+
+def _shown(name: str) -> str:
+    """The name as users type it: without the path to what torch's Python functions of that name call."""
+    short = name.removeprefix("_C._nn.").removeprefix("_C._VariableFunctions.")
+    return short if find(short.partition("(")[0]) else name
 
 
 def _notes(names: list[str]) -> list[str]:
@@ -115,14 +124,19 @@ def formula(function: Callable[..., Any]) -> str:
     expression = _expression(node)
     if expression is None:
         return f"{function.__name__}({', '.join(inspect.signature(function).parameters)})"
-    written = _WrittenOut(function.__globals__).visit(expression)
-    text = ast.unparse(ast.fix_missing_locations(_Functions().visit(written)))
-    for python, sign in _signs:
+    text = _mathematics(_WrittenOut(function.__globals__).visit(copy.deepcopy(expression)))
+    return text if len(text) <= _LONGEST else _mathematics(expression)
+
+
+def _mathematics(expression: ast.expr) -> str:
+    text = ast.unparse(ast.fix_missing_locations(_Functions().visit(expression)))
+    for python, sign in _SIGNS:
         text = text.replace(python, sign)
     return text
 
 
-_signs = [
+_LONGEST = 100  # beyond that, a formula says more with its helpers by their names
+_SIGNS = [
     (" ** ", "^"),
     (" | ", " or "),
     (" & ", " and "),
@@ -130,6 +144,7 @@ _signs = [
     ("<=", "≤"),
     (">=", "≥"),
     ("!=", "≠"),
+    ("~", "¬"),
     ("torch.", ""),
     ("math.", ""),
 ]
@@ -159,13 +174,13 @@ class _WrittenOut(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
         helper = _unwrapped(self.names.get(node.func.id)) if isinstance(node.func, ast.Name) else None
-        if not inspect.isfunction(helper) or node.keywords:
+        if not inspect.isfunction(helper) or node.keywords or any(isinstance(each, ast.Starred) for each in node.args):
             return node
-        inner = _innermost(helper.__code__, ast.Lambda | ast.FunctionDef)
-        expression: Any = _expression(inner)
-        if expression is None or any(isinstance(each, ast.Starred) for each in node.args):
+        expression: Any = _expression(_innermost(helper.__code__, ast.Lambda | ast.FunctionDef))
+        parameters = inspect.signature(helper).parameters
+        if expression is None or len(parameters) != len(node.args) or "*" in str(inspect.signature(helper)):
             return node
-        given: Any = dict(zip(helper.__code__.co_varnames, node.args, strict=False))
+        given: Any = dict(zip(parameters, node.args, strict=True))
         return _WrittenOut(helper.__globals__).visit(_Replaced(given).visit(expression))
 
 
@@ -180,14 +195,31 @@ class _Replaced(ast.NodeTransformer):
 
 
 class _Functions(ast.NodeTransformer):
-    """`x.cos()` as `cos(x)`."""
+    """`x.cos()` as `cos(x)`, `x * 1` as `x`, `-0` as `0`."""
 
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
         method = node.func
-        if isinstance(method, ast.Attribute) and not _is_module(method.value):
-            return ast.Call(ast.Name(method.attr), [method.value, *node.args], node.keywords)
-        return node
+        if not isinstance(method, ast.Attribute) or _is_module(method.value):
+            return node
+        args = [method.value, *node.args]
+        if method.attr == "where":  # the condition comes first in a function
+            args[:2] = reversed(args[:2])
+        return ast.Call(ast.Name(method.attr), args, node.keywords)
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Mult) and _is(node.left, 1):
+            return node.right
+        return node.left if isinstance(node.op, ast.Mult | ast.Div) and _is(node.right, 1) else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        self.generic_visit(node)
+        return node.operand if isinstance(node.op, ast.USub) and _is(node.operand, 0) else node
+
+
+def _is(node: ast.expr, number: int) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value == number
 
 
 def _is_module(node: ast.expr) -> bool:
@@ -200,18 +232,37 @@ def _unwrapped(value: Any) -> Any:
     return inspect.unwrap(value) if callable(value) else value
 
 
-def _helpers(rules: Any) -> list[CodeType]:
-    """The code of the functions, in files of rules, that `rules` call by name and that are more than one expression."""
-    found: dict[CodeType, None] = {}
-    todo = list(rules)
-    for each in todo:  # which grows
-        node = _innermost(each.__code__, ast.Lambda | ast.FunctionDef)
-        for name in [part.id for part in ast.walk(node) if isinstance(part, ast.Name)] if node else []:
-            helper: Any = _unwrapped(each.__globals__.get(name))
-            if inspect.isfunction(helper) and helper.__code__ not in found and ".rules." in (helper.__module__ or ""):
-                found[helper.__code__] = None
-                todo.append(helper)
-    return list(found)
+def _helpers(function: Any, node: Any) -> list[str]:
+    """The source of what is named by `node`, where `function` stands, and by what that names in turn."""
+    found: dict[CodeType, str] = {function.__code__: ""}
+    todo = [(function, node)]
+    for each, part in todo:  # which grows
+        inner = dict(zip(each.__code__.co_freevars, each.__closure__ or (), strict=True))
+        leaves = [*ast.walk(part)] if part else []
+        bound = {leaf.arg for leaf in leaves if isinstance(leaf, ast.arg)}
+        for name in [leaf.id for leaf in leaves if isinstance(leaf, ast.Name) and leaf.id not in bound]:
+            value = inner[name].cell_contents if name in inner else each.__globals__.get(name)
+            helper, text = _own(_unwrapped(value))
+            if text and helper.__code__ not in found:
+                found[helper.__code__] = text
+                todo.append((helper, _innermost(helper.__code__, ast.Lambda | ast.FunctionDef)))
+    return [*dict.fromkeys(text for text in found.values() if text)]
+
+
+def _own(value: Any) -> tuple[Any, str]:
+    """A function in a file of rules, and its source; for an op that cannot be asked about by torch's name, its rule."""
+    op: Any = ROWS.get(value) if inspect.isfunction(value) else value
+    if isinstance(op, Op):
+        known = OPS.get(op.name) is op.call and find(op.name)
+        return inspect.unwrap(next(iter(op.rules.values()))), "" if known else _row(op)
+    ours = inspect.isfunction(value) and ".rules." in (value.__module__ or "")
+    return value, _text(value.__code__) if ours else ""
+
+
+def _row(op: Op) -> str:
+    code = inspect.unwrap(next(iter(op.rules.values()))).__code__
+    statement = _innermost(code, ast.stmt)
+    return _text(code) if statement is None else _segment(code, statement)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tensorad.call import Op
-from tensorad.op import composed, defrule, linear
+from tensorad.op import ROWS, composed, defrule, linear
 from tensorad.operands import plain
 from tensorad.tensor import Tensor
 
@@ -83,13 +83,14 @@ def selecting(name: str, function: Callable[..., Any], back: Callable[..., Any])
     geometry and the indices.
     """
     rules = {"input": lambda g, input_shape, residuals, geometry: back(g, blank(g, input_shape), *geometry, residuals)}
-    values = Op(f"{name}(input, found, geometry)", rules, lambda input, found, geometry: found).call
+    op = Op(f"{name}(input, found, geometry)", rules, lambda input, found, geometry: found)
+    ROWS[values := op.call] = op
 
-    def call(input: Any, *geometry: Any, **unsaved: Any) -> tuple[Any, Any]:
+    def both(input: Any, *geometry: Any, **unsaved: Any) -> tuple[Any, Any]:
         found = function(plain(input), *geometry, **unsaved)
         return values(input, found, geometry), Tensor(found[1])
 
-    return call
+    return both
 
 
 def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from tensorad.call import Op
 from tensorad.node import recording
-from tensorad.op import OPS, composed, defrule, linear, register
+from tensorad.op import OPS, ROWS, composed, defrule, linear, register
 from tensorad.operands import keywords, plain
 from tensorad.rules.elementwise import nonzero
 from tensorad.rules.indexing import add_along
@@ -103,7 +103,8 @@ def by_index(
     and `of_two` answer for the overloads without a dimension, and with a second tensor in its place.
     """
     rules = {"input": lambda g, input_shape, residuals, dim: put(g, dim, residuals, input_shape)}
-    values = Op(f"{function.__name__}(input, selected, dim)", rules, lambda input, selected, dim: selected).call
+    op = Op(f"{function.__name__}(input, selected, dim)", rules, lambda input, selected, dim: selected)
+    ROWS[values := op.call] = op
 
     def call(input: Any, *args: Any, **kwargs: Any) -> Any:
         if of_all and not (args or kwargs):
