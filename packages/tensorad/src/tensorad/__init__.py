@@ -27,6 +27,7 @@ from tensorad.grad import Grad
 from tensorad.modules import functional_call
 from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
+from tensorad.op import find as _find
 from tensorad.primitive import primitive
 from tensorad.rule import rule
 from tensorad.stop import stop_gradient
@@ -76,4 +77,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_DTYPES, *(name for name in _OPS if name.isidentifier() and not name.startswith("_"))})
+    torchs = {call for name, call in _OPS.items() if _find(name)}  # not what rules alone are written in
+    ops = [name for name, call in _OPS.items() if name.isidentifier() and not name.startswith("_") and call in torchs]
+    return sorted({*__all__, *_DTYPES, *ops})

@@ -50,8 +50,6 @@ CONVENTIONS = [
     Convention("max_pool1d max_pool2d max_pool3d", "`max_pool1d(x, 2)` of [1, 1]", "[1, 0]", "–", "[1, 0]: by index"),
     Convention("max_unpool1d max_unpool2d max_unpool3d", "`max_unpool1d` of two equal values at one place", "1; 1 (mass 2)", "–", "0.5; 0.5 **≠**"),
     Convention("topk", "`topk`, k = 1, of [1, 1, 1]", "[1, 0, 0]", "the same", "[1, 0, 0]: by index"),
-    Convention("max_pool1d", "`max_pool1d(x, 2)` of [1, 1]", "[1, 0]", "–", "[1, 0]: by index"),
-    Convention("max_unpool1d", "`max_unpool1d` of two equal values at one place", "1; 1 (mass 2)", "–", "0.5; 0.5 **≠**"),
     Convention("pow", "`pow(0, 0)`", "0; 0", "NaN; 0", "0; 0"),
     Convention("pow", "`pow(0, 0.5)`", "inf; 0", "the same (fwd NaN)", "inf; 0"),
     Convention("pow", "`pow(0, 1)`, `pow(0, 2)`, `pow(0, 3)`", "1; 0, then 0; 0 twice", "the same", "the same"),
