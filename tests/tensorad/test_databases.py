@@ -36,7 +36,9 @@ def test_modules() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_what_the_page_lists_is_so() -> None:
     entries = {name_of(op): op for op in operators()}
-    passing = {name for name in PURPOSE | MISSING if name in entries and judge_operator(entries[name]).kind == "pass"}
+    passing = {
+        name for name in PURPOSE | MISSING if name in entries and judge_operator(entries[name], cap=12).kind == "pass"
+    }
     assert passing == set()
 
 

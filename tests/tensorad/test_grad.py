@@ -504,6 +504,24 @@ def test_under_torch_modes() -> None:
             assert (dx.item(), g2.gradient(dx, x).item()) == (108, 36)
 
 
+def test_no_grad_inside_a_context_stops_the_recording() -> None:
+    x = ts.tensor(3.0)
+    with ts.Grad() as g:
+        with torch.no_grad():
+            constant = x * x
+            with ts.stop_gradient():
+                pass
+        y = constant * x
+        with torch.inference_mode():
+            other = y * x
+        with torch.no_grad(), torch.enable_grad():
+            z = y * x
+    assert g.gradient(y, x).item() == 9
+    assert g.gradient(z, x).item() == 54
+    with pytest.raises(ts.NotRecordedError, match="no_grad"):
+        g.gradient(other, x)
+
+
 def test_torch_autograd_is_never_entered() -> None:
     parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
     x = ts.tensor(parameter)

@@ -12,6 +12,8 @@ from functools import cached_property
 from types import FunctionType
 from typing import Any
 
+from torch import is_grad_enabled
+
 from tensorad.mutation import version
 from tensorad.node import Node, differentiable, next_number, recording
 from tensorad.operands import leaf_of, options, plain
@@ -23,7 +25,7 @@ def call({parameters}):
     {first} = {data}{rest}
     {out} = function({arguments})
     contexts = recording.get()
-    if not contexts:
+    if not contexts or (contexts.follows and not grad_mode()):
         return Tensor(out)
     parents = {parents}
     shape, dtype = out.shape, out.dtype
@@ -40,7 +42,7 @@ def call({parameters}):
 # What the written calls use, by name.
 scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, leaf_of, options, plain, user_site, version)}
 scope |= {"INSIDE": INSIDE, "differentiable": differentiable, "getframe": sys._getframe, "new": object.__new__}
-scope |= {"next_number": next_number, "recording": recording}
+scope |= {"next_number": next_number, "recording": recording, "grad_mode": is_grad_enabled}
 
 
 class Op:
@@ -129,8 +131,7 @@ def _unwritten(*args: Any, **kwargs: Any) -> Any:
 
 def _write(op: Op) -> Callable[..., Any]:
     """Write the call of `op`, which until now was `_unwritten`, into the function that everybody already holds."""
-    names = dict(op.written.__globals__)
-    exec(compile(op.source, WRITTEN, "exec"), names)
+    exec(compile(op.source, WRITTEN, "exec"), names := dict(op.written.__globals__))
     op.written.__defaults__ = names["call"].__defaults__  # before the code: another thread may be calling
     op.written.__code__ = names["call"].__code__
     return op.written

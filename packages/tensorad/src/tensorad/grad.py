@@ -31,6 +31,7 @@ class Entry:
     records = False  # whether it records; what it stands inside of does not
 
     def __enter__(self) -> Any:
+        self.grad_mode = torch.is_grad_enabled()
         if self in recording.get().entries:
             raise ContextError("this context is open already: open another one inside it")
         recording.set(Contexts((*recording.get().entries, self)))

@@ -24,15 +24,16 @@ class Contexts(frozenset[Any]):
     A node keeps the Contexts it was recorded under, so asking whether a Grad owns a node is one membership test however
     deep the nesting. The numbers alone could not tell: another thread, or another task, takes numbers in between.
     While a gradient is recorded, `site` is the line that asked for it, and all that is recorded then belongs there.
+    Where all were entered with torch's grad mode on, `follows` says that a `torch.no_grad()` block stops the recording.
     """
 
-    __slots__ = ("entries", "site")
+    __slots__ = ("entries", "follows", "site")
 
     def __new__(cls, entries: tuple[Any, ...], site: Any = None) -> "Contexts":
         return super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
 
     def __init__(self, entries: tuple[Any, ...], site: Any = None) -> None:
-        self.entries, self.site = entries, site
+        self.entries, self.site, self.follows = entries, site, all(entry.grad_mode for entry in self)
 
 
 # Threads start with nothing open, and each asyncio task has its own value: that is what a context variable is for.

@@ -78,7 +78,7 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
     elif target.node is None or not target.node.contexts:
         fault = (
             f"was recorded by no context, although {name} was open: nothing it was computed from is a Tensor with a "
-            "derivative, or recording was stopped (stop_gradient, detach, another thread)"
+            "derivative, or recording was stopped (stop_gradient, torch.no_grad, detach, another thread)"
         )
         remedy = "make the inputs with tensorad.tensor(...) before they are used"
         remedy += "".join(f"\n{cut}" for cut in cuts(context)[:5])
