@@ -194,6 +194,72 @@ def test_a_module_called_on_torch_tensors_says_what_is_missing() -> None:
         g.gradient(loss, list(layer.parameters()))
 
 
+def test_a_module_that_changes_its_dtype_or_shape() -> None:
+    layer = nn.Linear(2, 1, bias=False)
+    for change in (layer.float, layer.double, lambda: setattr(layer.weight, "data", torch.ones(3, 2).double())):
+        change()
+        with ts.Grad() as g:
+            loss = layer(ts.ones(1, 2, dtype=layer.weight.dtype)).sum()
+        found = g.gradient(loss, layer.weight)
+        assert (found.dtype, found.shape) == (layer.weight.dtype, layer.weight.shape)
+
+
+def test_views_are_no_sources_and_iterators_neither() -> None:
+    layer = nn.Linear(2, 2)
+    with ts.Grad() as g:
+        loss = layer(ts.ones(2)).sum()
+    with pytest.raises(ts.ArgumentError, match=r"the source\[0\].*view"):
+        g.gradient(loss, [layer.weight[:1], layer.bias])
+    with pytest.raises(ts.ArgumentError, match="make a list"):
+        g.gradient(loss, layer.parameters())
+    with pytest.raises(ts.ArgumentError, match="a dict by name"):
+        ts.functional_call(layer, layer.parameters(), ts.ones(2))
+    assert "nn.functional.linear at test_modules.py" in g.why(loss, layer.weight)
+
+
+def test_a_view_under_no_grad() -> None:
+    layer = nn.Linear(2, 1)
+    with torch.no_grad(), ts.Grad() as g:
+        loss = (ts.ones(1, 2) @ layer.weight.T).sum()
+    assert g.gradient(loss, layer.weight).tolist() == [[1.0, 1.0]]
+
+
+def test_different_values_for_what_is_tied() -> None:
+    layer = nn.Linear(2, 2)
+    pair = nn.ModuleList([layer, layer])
+    with pytest.raises(ts.ArgumentError, match=r"'0.weight', '1.weight'"):
+        ts.functional_call(pair, {"0.weight": ts.ones(2, 2), "1.weight": ts.zeros(2, 2)}, ts.ones(2))
+
+
+def test_a_step_by_hand() -> None:
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    with ts.Grad() as g:
+        loss = (ts.tensor([3.0, 4.0]) * weight).sum()
+    gradient = g.gradient(loss, weight)
+    with pytest.raises(ts.InPlaceError, match="no_grad"):
+        weight.sub_(0.1 * gradient)
+    with torch.no_grad():
+        weight -= 0.1 * gradient
+        weight.sub_(gradient)
+    torch.testing.assert_close(weight.detach(), torch.tensor([-2.3, -2.4]))
+
+
+def test_a_function_with_a_backward_of_its_own_is_refused() -> None:
+    class Reversed(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: Any) -> Any:
+            return x.view_as(x)
+
+        @staticmethod
+        def backward(context: Any, g: Any) -> Any:
+            return -g
+
+    with ts.Grad(), pytest.raises(ts.NoRuleError, match=r"Reversed.*primitive"):
+        Reversed.apply(ts.ones(2))
+    x = torch.ones(2, requires_grad=True)
+    assert torch.autograd.grad(Reversed.apply(x).sum(), x)[0].tolist() == [-1.0, -1.0]
+
+
 def test_a_step_of_torchs_optimizer() -> None:
     layer = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -35,14 +36,26 @@ def checked(context: "Grad", target: Any, sources: Any, unconnected: Unconnected
         raise ContextError("this Grad was never entered, so it has recorded nothing: `with Grad() as g: ...`")
     if unconnected not in (None, "zero", "none", "raise"):
         raise ArgumentError(f"unconnected must be 'zero', 'none' or 'raise', not {unconnected!r}")
-    wanted, structure = tree.flatten(sources)
-    wanted = lifted(wanted)
-    check(target, wanted, sources)
+    given, structure = tree.flatten(sources)
+    wanted = sources_of(target, given, sources)
     nodes: Any = {source.node or source.leaf() for source in wanted}
     recorded = target.node in nodes or (target.node and context in target.node.contexts)
     if not recorded and unconnected is None:
         raise not_recorded(context, target)
     return wanted, structure, nodes
+
+
+def sources_of(target: Any, given: list[Any], sources: Any) -> list[Any]:
+    """The sources, parameters as the Tensors that they are to tensorad; or the error for what is wrong with them."""
+    for index, value in enumerate(given):
+        if isinstance(value, torch.Tensor) and (value.grad_fn is not None or value._base is not None):
+            raise ArgumentError(
+                f"the source{tree.path(sources, index)} is what torch computed from another tensor, or a view of one: "
+                "ask for that one"
+            )
+    wanted = lifted(given)
+    check(target, wanted, sources)
+    return wanted
 
 
 def check(target: Any, wanted: list[Any], sources: Any) -> None:
@@ -54,7 +67,9 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
         what = "the target" if is_target else f"the source{tree.path(sources, index)}"
         if not isinstance(value, Tensor):
             kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-            if not is_target:
+            if isinstance(value, Iterator):
+                hint = "an iterator can be read only once: make a list or a dict of it"
+            elif not is_target:
                 hint = "make it one with tensorad.tensor(...), before it is used, or let it require grad"
             elif isinstance(value, torch.Tensor):
                 hint = "no Tensor was among what torch computed it from: give the model one, model(tensorad.tensor(x))"

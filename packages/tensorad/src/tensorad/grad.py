@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tensorad.arguments import Unconnected, arranged, check, checked, result_for, seed_of
+from tensorad.arguments import Unconnected, arranged, checked, result_for, seed_of, sources_of
 from tensorad.backward import backward
 from tensorad.errors import ContextError
 from tensorad.node import Contexts, next_number, recording
@@ -125,5 +125,5 @@ class Grad(Entry):
         >>> print(g.why(y, x).splitlines()[0])
         the target does not depend on the source in what g recorded. Possible reasons:
         """
-        check(target, [source], source)
+        (source,) = sources_of(target, [source], source)
         return why(self, target, source)

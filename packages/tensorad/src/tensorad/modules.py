@@ -25,7 +25,9 @@ def functional_call(module: torch.nn.Module, params: Mapping[str, Any], args: An
         kwargs: its keyword arguments.
 
     Raises:
-        ArgumentError: for a name that the module does not have.
+        ArgumentError: for a name that the module does not have, or different values for what is tied together.
+
+    While the call lasts, the module holds the other values: other threads must not use it.
 
     Example:
         >>> import torch, tensorad as ts
@@ -43,8 +45,15 @@ def functional_call(module: torch.nn.Module, params: Mapping[str, Any], args: An
 @contextmanager
 def _replaced(module: torch.nn.Module, params: Mapping[str, Any]) -> Generator[None]:
     slots = _slots(module)
+    if not hasattr(params, "keys"):
+        raise ArgumentError(f"params is a dict by name, dict(module.named_parameters()), not a {type(params).__name__}")
     if unknown := params.keys() - slots.keys():
         raise ArgumentError(f"the module has no parameter or buffer {sorted(unknown)}; it has {sorted(slots)}")
+    for name in params:
+        held, key = slots[name]
+        tied = [each for each in params if slots[each][0][slots[each][1]] is held[key]]
+        if any(params[each] is not params[name] for each in tied):
+            raise ArgumentError(f"{tied} are names of one tensor, tied together: give one value for all")
     values = {id(held[key]): lifted(params[name]) for name, (held, key) in slots.items() if name in params}
     before = [(held, key, held[key]) for held, key in slots.values() if id(held[key]) in values]
     try:

@@ -57,15 +57,18 @@ def leaf_of(value: Any) -> Node | None:
     """
     if type(value) in INERT or not isinstance(value, torch.Tensor) or not value.requires_grad:
         return None
-    if value.grad_fn is not None:
-        base: Any = value._base
-        if base is None or base.grad_fn is not None or base.dtype != value.dtype or value.is_conj() or value.is_neg():
+    base: Any = value._base
+    if value.grad_fn is not None or (base is not None and base.requires_grad):
+        if base is None or not base.requires_grad or base.grad_fn is not None or base.dtype != value.dtype:
+            raise _unseen(value)
+        if value.is_conj() or value.is_neg():  # the memory holds other numbers
             raise _unseen(value)
         place = value.storage_offset() - base.storage_offset()
         return TABLE[torch.as_strided](lifted(base), value.shape, value.stride(), place).node
     with _leaves_lock:
         leaf = _leaves.get(value)
-        if leaf is None:  # of number 0, as it is older than any context
+        # A module's .double() gives its parameters another dtype. The number is 0: older than any context.
+        if leaf is None or leaf.dtype != value.dtype or leaf.shape != value.shape:
             leaf = _leaves[value] = Node(0, None, frozenset(), (), (), 0, value.shape, value.dtype)
         return leaf
 
@@ -75,7 +78,8 @@ def _unseen(value: torch.Tensor) -> ArgumentError:
     return ArgumentError(
         f"torch itself computed a tensor of shape {tuple(value.shape)} from tensors that require grad ({name}), out of "
         "sight of tensorad. If this is inside a torch.nn.Module, call it as tensorad.functional_call(module, "
-        "dict(module.named_parameters()), args); if it is to be a constant, use its .detach()"
+        "dict(module.named_parameters()), args). Elsewhere, use tensorad's functions: tensorad.square(p) for p**2. "
+        "If it is to be a constant, use its .detach()"
     )
 
 

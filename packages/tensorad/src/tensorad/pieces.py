@@ -16,16 +16,16 @@ from torch._jit_internal import boolean_dispatch, boolean_dispatched
 
 from tensorad.conversions import note_cut
 from tensorad.errors import NoRuleError
-from tensorad.missing import no_rule, refuse_change
+from tensorad.missing import in_place, no_rule, refuse_autograd, writes
 from tensorad.node import differentiable
-from tensorad.operands import lifted
+from tensorad.operands import keywords, lifted, plain
 from tensorad.tensor import TABLE, Tensor
 
 
 def through_pieces(function: Any) -> Callable[..., Any]:
     """What answers for `function`, which has no rule: its pieces, or NoRuleError."""
-    refuse_change(function)
-    return functools.partial(_call, function)
+    refuse_autograd(function)
+    return functools.partial(_write if writes(function) else _call, function)
 
 
 def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -36,6 +36,14 @@ def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
         return _tensors(function(*_pieces(args), **_pieces(kwargs)))
     except NoRuleError as error:
         raise no_rule(function, str(error)) from error
+
+
+def _write(function: Any, receiver: Any, *args: Any, **kwargs: Any) -> Any:
+    """A change in place of a torch tensor, such as a parameter: under torch.no_grad(), by the numbers of Tensors."""
+    if isinstance(receiver, Tensor) or torch.is_grad_enabled():
+        raise in_place(function.__name__, receiver)
+    note_cut(function.__name__)
+    return function(receiver, *plain(args), **keywords(kwargs))
 
 
 class Piece(torch.Tensor):
@@ -157,6 +165,20 @@ _UNASKED: dict[str, Any] = dict.fromkeys(
 _UNASKED["_none_or_dtype"] = lambda value: getattr(value, "dtype", None)  # torch's own insists on a torch.Tensor
 
 
+_apply: Any = vars(torch.autograd.Function)["apply"].__func__
+
+
+def _apply_to_torchs(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """`torch.autograd.Function.apply`: on Tensors it would run the forward and lose the backward, without a word."""
+    if any(isinstance(each, Tensor) for each in (*args, *kwargs.values())):
+        raise NoRuleError(
+            f"{cls.__name__} is a torch.autograd.Function, whose backward tensorad cannot call: write it as an op, "
+            "@tensorad.primitive with defvjp(fwd, bwd)"
+        )
+    return _apply(cls, *args, **kwargs)
+
+
 def attach() -> None:
-    """Let Tensors go through pieces where they meet a function without a rule."""
+    """Let Tensors go through pieces where they meet a function without a rule, and not into torch's own Functions."""
     Tensor.through_pieces = staticmethod(through_pieces)
+    setattr(torch.autograd.Function, "apply", classmethod(_apply_to_torchs))  # noqa: B010 - for the type checker

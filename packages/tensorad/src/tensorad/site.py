@@ -28,9 +28,15 @@ _PARTS_OF_TORCH = (
     torch.overrides,
     sys.modules[torch.Tensor.__module__],
     torch.nn.functional,
+    sys.modules["torch.utils.dlpack"],
     optree.ops,
 )
-INSIDE = {WRITTEN, *_files(__file__), *(module.__file__ or "" for module in _PARTS_OF_TORCH)}
+INSIDE = {
+    WRITTEN,
+    *_files(__file__),
+    *_files(torch.nn.modules.__file__),
+    *(module.__file__ or "" for module in _PARTS_OF_TORCH),
+}
 
 
 def user_site(frame: FrameType) -> Site:
