@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from databases import judge_module, judge_operator, listed, module_db, name_of, operators
+from databases import judge_module, judge_operator, listed, module_db, name_of, operators, unlisted
 
 CAP = 2
-PURPOSE, MISSING = listed("Different on purpose"), listed("Without a rule")
 
 
 @pytest.fixture(autouse=True)
@@ -20,26 +19,23 @@ def default_precision() -> Iterator[None]:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 def test_operators(dtype: torch.dtype) -> None:
     verdicts = [judge_operator(op, dtype, CAP) for op in operators(dtype)]
-    assert {each.name: each.wrong for each in verdicts if each.wrong and each.name not in PURPOSE} == {}
-    assert {each.name: each.norule for each in verdicts if each.norule and each.name not in MISSING} == {}
+    assert {each.name: unlisted(each) for each in verdicts if unlisted(each)} == {}
     assert sum(each.first for each in verdicts) > len(verdicts)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_modules() -> None:
     verdicts = [judge_module(info, CAP) for info in module_db]
-    assert {each.name: each.wrong for each in verdicts if each.wrong and each.name not in PURPOSE} == {}
-    assert {each.name: each.norule for each in verdicts if each.norule and each.name not in MISSING} == {}
+    assert {each.name: unlisted(each) for each in verdicts if unlisted(each)} == {}
     assert sum(each.kind == "pass" and each.first > 0 for each in verdicts) >= 100
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_the_page_lists_is_so() -> None:
     entries = {name_of(op): op for op in operators()}
-    passing = {
-        name for name in PURPOSE | MISSING if name in entries and judge_operator(entries[name], cap=12).kind == "pass"
-    }
-    assert passing == set()
+    names = {*listed("Different on purpose"), *listed("Without a rule")} & {*entries}
+    assert len(names) > 10
+    assert [name for name in names if judge_operator(entries[name], cap=12).kind == "pass"] == []
 
 
 def test_the_judge_notices_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,7 @@ CONVENTIONS = [
     Convention("as_strided_scatter", "`as_strided_scatter`, by the input", "the entries that are overwritten get it", "–", "the entries that are kept get it **≠**"),
     Convention("ctc_loss", "`ctc_loss(log_probs)`", "right behind a `log_softmax` only: it adds `exp(log_probs)`", "–", "the derivative **≠**; the same as torch's behind a `log_softmax`"),
     Convention("linear_cross_entropy", "`linear_cross_entropy` in chunks, second derivative", "0", "–", "that of the whole **≠**"),
+    Convention("_weight_norm", "`torch._weight_norm`, second derivative", "wrong", "–", "right **≠**"),
     Convention("abs", "`abs(z)` at 0", "0", "0", "0"),
     Convention("angle", "`angle(z)` at 0", "0", "NaN", "0"),
     Convention("abs", "`abs(z)` at 3 + 4i", "0.6 + 0.8i", "0.6 − 0.8i", "0.6 + 0.8i"),
