@@ -277,3 +277,36 @@ def test_native_dropout_trains_where_nothing_is_said() -> None:
         y = torch.native_dropout(x, 0.5, None)[0]
     assert sorted(set(y.tolist())) == [0, 2]
     assert g.gradient(y, x).tolist() == y.tolist()
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("dim", [-1, 0])
+def test_gumbel_softmax(hard: bool, dim: int) -> None:
+    def function(x: Any) -> Any:
+        torch.manual_seed(1)
+        return functional.gumbel_softmax(x, tau=0.5, hard=hard, dim=dim)
+
+    agree(function, rand(3, 4), rtol=1e-7)
+    agree(function, rand(4, 3).mT, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "functional.prelu(x, w[:, None])",
+        "functional.prelu(x, w[:2])",
+        "functional.prelu(x, w.float())",
+        "functional.prelu(x[0, 0], w)",
+        "functional.rrelu(x, 0.5, 0.1)",
+        "functional.rrelu(x, 0.5, 0.1, True)",
+        "torch.rrelu(x, 0.1, float('inf'))",
+    ],
+)
+def test_arguments_that_do_not_fit_are_torchs_error(expression: str) -> None:
+    x, w = rand(2, 3), rand(3)
+    with pytest.raises(RuntimeError) as torchs:
+        eval(expression)
+    x, w = ts.tensor(x), ts.tensor(w)
+    with pytest.raises(RuntimeError) as ours:
+        eval(expression)
+    assert str(ours.value) == str(torchs.value)

@@ -353,3 +353,7 @@ def test_nextafter_is_its_input_but_for_the_last_bit() -> None:
     with ts.Grad() as g:
         z = torch.nextafter(x, y)
     assert [each.tolist() for each in g.gradient(z, [x, y])] == [[1, 1], [0, 0]]
+
+
+def test_polygamma_as_a_method_takes_its_order_behind() -> None:
+    agree(lambda x: x.polygamma(1) + x.polygamma(n=2), rand(3, low=0.5, high=2))

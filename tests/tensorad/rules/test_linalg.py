@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from expressions import bent, cases
-from oracle import agree, by_tensorad, by_torch, rand, slope
+from oracle import agree, by_tensorad, by_torch, listed, rand, slope
 
 import tensorad as ts
 
@@ -362,3 +362,27 @@ def test_errors_are_torchs() -> None:
         torch.linalg.matrix_norm(singular, "frob")
     with pytest.raises(RuntimeError, match="must be different"):
         torch.linalg.matrix_norm(singular, 2, (1, -1))
+
+
+@pytest.mark.filterwarnings("ignore:torch.qr is deprecated")
+@pytest.mark.parametrize(
+    "name",
+    "det inverse slogdet logdet matrix_exp qr svd linalg.matrix_exp linalg.eigh linalg.eigvalsh "
+    "linalg.cholesky linalg.pinv linalg.cond linalg.norm linalg.matrix_norm linalg.vector_norm".split(),
+)
+def test_matrices_by_keyword(name: str) -> None:
+    a = rand(3, 3)
+    a = a @ a.mT + torch.eye(3)
+
+    def function(a: Any) -> Any:
+        return [each.abs() for each in listed(eval(f"torch.{name}")(input=a @ a.mT))]
+
+    agree(function, a, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["det", "inv", "slogdet", "qr", "svd"])
+def test_matrices_by_the_keyword_of_torch_linalg(name: str) -> None:
+    def function(a: Any) -> Any:
+        return [each.abs() for each in listed(getattr(torch.linalg, name)(A=a))]
+
+    agree(function, rand(3, 3), rtol=1e-6)

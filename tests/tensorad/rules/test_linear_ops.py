@@ -34,6 +34,7 @@ SAMPLES = [
     ("_fft_r2c", rand(2, 5), [1], 0, True),
     ("add_scaled", rand(3), rand(3), 2),
     ("adjoint", rand(2, 3)),
+    ("bincount", torch.tensor([0, 2, 2]), rand(3)),
     ("affine_grid_generator", rand(1, 2, 3), [1, 1, 4, 5], False),
     ("nn.functional.fold", rand(1, 8, 4), (3, 3), (2, 2)),
     ("nll_loss_cotangent", rand(2), rand(2, 3), torch.tensor([0, 2]), None, 0, -100, torch.ones(())),

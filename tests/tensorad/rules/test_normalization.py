@@ -289,3 +289,16 @@ def test_gradients_have_the_dtype_of_an_input_less_precise_than_the_weight(expre
     with ts.Grad() as g:
         y = (eval(expression) ** 2).sum()
     assert g.gradient(y, x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("shape", [(4,), (2,), (2, 3, 4), (), 3.0])
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_shape_that_does_not_fit_is_torchs_error(name: str, shape: Any, size: int | None) -> None:
+    x, weight = rand(2, 3), None if size is None else rand(size)
+    with pytest.raises((RuntimeError, ValueError, TypeError)) as torchs:
+        getattr(torch, name)(x, shape, weight)
+    with pytest.raises(type(torchs.value)) as ours:
+        getattr(torch, name)(ts.tensor(x), shape, weight)
+    if name == "rms_norm":  # that of layer_norm may be of the kernel below
+        assert str(ours.value) == str(torchs.value)

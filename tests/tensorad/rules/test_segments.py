@@ -150,3 +150,20 @@ def test_equal_extremes_of_a_segment_share() -> None:
     with ts.Grad() as g:
         y = -torch.segment_reduce(x, "max", lengths=torch.tensor([3]))
     assert g.gradient(y, x).tolist() == [-0.5, -0.5, 0]
+
+
+def test_bincount_is_linear_in_its_weights() -> None:
+    places = torch.tensor([0, 2, 2, 5])
+    for each in places, places.byte():
+        agree_with_sums(lambda w, each=each: each.bincount(w), lambda w: sums_at(places, w, 6), rand(4))
+        agree_with_sums(lambda w, each=each: torch.bincount(each, w, 9), lambda w: sums_at(places, w, 9), rand(4))
+    assert ts.tensor(places).bincount().tolist() == [1, 0, 2, 0, 0, 1]
+
+
+def sums_at(places: Any, weights: Any, size: int) -> Any:
+    return torch.zeros(size, dtype=weights.dtype).index_add(0, places, weights)
+
+
+def agree_with_sums(function: Any, reference: Any, weights: Any) -> None:
+    """torch has no derivative of bincount."""
+    same_gradients(lambda w: function(w).sin(), lambda w: reference(w).sin(), weights)

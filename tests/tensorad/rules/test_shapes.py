@@ -424,3 +424,25 @@ def test_cat_and_stack_of_one_tensor_twice():
 def test_a_conversion_does_not_cut_the_tape():
     _, _, gradient = gradient_of_sum(lambda x: x.to(ts.float64).to(ts.float32) * 3, [1.0])
     assert gradient.tolist() == [3]
+
+
+@pytest.mark.parametrize("shape", [(), (2, 2, 2)])
+def test_diag_of_what_is_no_vector_or_matrix_is_torchs_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(RuntimeError, match="Supports 1D or 2D"):
+        torch.diag(ts.tensor(rand(*shape)))
+
+
+@pytest.mark.parametrize("name", ["unique", "unique_consecutive"])
+def test_distinct_values_are_constants_that_a_context_refuses(name: str) -> None:
+    x = ts.tensor([1.0, 1.0, 2.0])
+    assert getattr(torch, name)(x).tolist() == [1, 2]
+    with ts.Grad():
+        with pytest.raises(ts.NoRuleError, match=name):
+            getattr(x, name)()
+        with pytest.raises(ts.NoRuleError, match=name):
+            getattr(torch, name)(input=x, return_inverse=True)
+        assert getattr(torch, name)(x.long(), return_counts=True)[1].tolist() == [2, 1]
+        with ts.stop_gradient():
+            assert getattr(torch, name)(x).tolist() == [1, 2]
+        with torch.no_grad():
+            assert getattr(x, name)().tolist() == [1, 2]

@@ -12,6 +12,7 @@ import torch
 
 from tensorad.errors import ArgumentError
 from tensorad.op import OPS, composed, defrule, fused, linear
+from tensorad.operands import plain
 from tensorad.operators import replace_value
 
 aten = torch.ops.aten
@@ -70,6 +71,9 @@ def tanhshrink(input: Any) -> Any:
 @composed("prelu")
 def prelu(input: Any, weight: Any) -> Any:
     """With one weight for all, or one for each place along dimension 1."""
+    channels = input.shape[1] if input.ndim > 1 else 1
+    if weight.ndim > 1 or weight.shape.numel() not in (1, channels) or weight.dtype != input.dtype:
+        return torch.prelu(plain(input), plain(weight))  # torch's own error
     return prelu_of_like(
         input, weight.reshape([1, -1] + [1] * (input.ndim - 2) if input.ndim > 1 else input.ndim * [1])
     )
@@ -77,6 +81,8 @@ def prelu(input: Any, weight: Any) -> Any:
 
 @composed("rrelu")
 def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Any:
+    if not -math.inf < lower <= upper < math.inf:
+        return torch.rrelu(plain(input), lower, upper, training)  # torch's own error
     return rrelu_training(input, lower, upper) if training else leaky_relu(input, (lower + upper) / 2)
 
 
@@ -105,6 +111,18 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Any:
 
 composed("dropout1d")(dropout(-1, False, True))
 composed("feature_alpha_dropout")(dropout(2, True, False))
+
+
+@composed("gumbel_softmax")
+def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Any:
+    """With `hard`, the value is 1 at the maximum and 0 elsewhere, the derivative that of the soft one: Jang et al. 2017."""
+    noise = torch.empty_like(plain(logits), memory_format=torch.legacy_contiguous_format).exponential_().log()
+    soft = ((logits - noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    found = plain(soft)
+    ones = torch.zeros_like(found).scatter_(dim, found.max(dim, keepdim=True)[1], 1.0)
+    return ones - found + soft
 
 
 @composed("nn.functional.embedding")
@@ -173,9 +191,8 @@ def prelu_slopes(g: Any, x: Any, weight: Any) -> tuple[Any, Any]:
 
 @fused(lambda g, x, alpha, scale, input_scale: aten.elu_backward.default(g, alpha, scale, input_scale, False, x))
 def elu(g: Any, x: Any, alpha: float, scale: float, input_scale: float) -> Any:
-    below = (
-        g * (x.clamp(max=0) * input_scale).exp() * (alpha * scale * input_scale)
-    )  # clamped: exp would overflow above
+    # Clamped, as exp would overflow above.
+    below = g * (x.clamp(max=0) * input_scale).exp() * (alpha * scale * input_scale)
     return below.where(x <= 0, g * scale)
 
 

@@ -123,7 +123,7 @@ defrule("special.entr(input)", input=lambda g, input: g * (-1 - input.log()))
 defrule("lgamma(input)", "special.gammaln", input=lambda g, input: g * torch.digamma(input))  # 5.2.2
 defrule("mvlgamma(input, p)", "special.multigammaln", input=lambda g, input, p: g * sum(torch.digamma(input - j / 2) for j in range(p)))  # 35.3.4
 defrule("digamma(input)", "special.digamma", "special.psi", input=lambda g, input: g * torch.polygamma(1, input))  # 5.15.1
-defrule("polygamma(n, input)", "special.polygamma", input=lambda g, n, input: g * torch.polygamma(n + 1, input))  # 5.15.1
+polygamma = defrule("polygamma(n, input)", "special.polygamma", input=lambda g, n, input: g * torch.polygamma(n + 1, input)).call  # 5.15.1
 defrule("i0(input)", "special.i0", input=lambda g, input: g * torch.special.i1(input))  # 10.29.3
 defrule("special.i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.4
 defrule("special.i0e(input)", input=lambda g, input, out: g * (torch.special.i1e(input) - input.sgn() * out))
@@ -177,6 +177,14 @@ def where_of_a_value(input: Any, condition: Any, other: Any) -> Any:
 
 
 Tensor.where = TABLE[torch.Tensor.where] = where_of_a_value  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def polygamma_of_order(input: Any, n: int) -> Any:
+    """The method takes the two in the other order."""
+    return polygamma(n, input)
+
+
+Tensor.polygamma = TABLE[torch.Tensor.polygamma] = polygamma_of_order  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @composed("div", "divide")

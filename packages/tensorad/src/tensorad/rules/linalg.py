@@ -5,13 +5,15 @@ is conjugated as a whole. Rules that torch computes from a factorization of the 
 torch tensors; on Tensors, for higher orders, they start from the matrix, which such a factorization hides.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from tensorad.errors import NoRuleError
 from tensorad.node import recording
-from tensorad.op import composed, defrule
+from tensorad.op import OPS, composed, defrule
 from tensorad.operands import plain
 from tensorad.tensor import Tensor
 
@@ -23,7 +25,7 @@ solve_triangular = torch.linalg.solve_triangular
 # Inverses and linear systems.
 defrule("linalg.inv(A)", "inverse", A=lambda g, out: inverse_pull(g, out))
 defrule("linalg.inv_ex(A, *, check_errors=False)", outputs=True, A=lambda g, out: inverse_pull(g[0], out[0]))
-defrule("linalg.pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None)", A=lambda g, A, out: pinv_pull(g, A, out))
+defrule("linalg.pinv(input, rcond=None, hermitian=False, *, atol=None, rtol=None)", input=lambda g, input, out: pinv_pull(g, input, out))
 solve = defrule("linalg.solve(A, B, *, left=True)", function=lambda *args, **kwargs: solve_by_factors(*args, **kwargs),
                 joint=("A B", lambda g, A, left, out, residuals: solve_pull(g, A, left, out, residuals))).call
 defrule("linalg.solve_ex(A, B, *, left=True, check_errors=False)", outputs=True,
@@ -48,11 +50,11 @@ defrule("logdet(input)", function=lambda input: logdet_by_factors(input),
         input=lambda g, input, out, residuals: logdet_pull(g.masked_fill(out.isnan(), 0), input, *residuals))
 log_size = defrule("log_size(A, found)", function=lambda A, found: found, A=lambda g, A, residuals: logdet_pull(g, A, *residuals)).call
 phase = defrule("phase(A, found)", function=lambda A, found: found, A=lambda g, A, out, residuals: phase_pull(g, A, out, *residuals)).call
-defrule("linalg.matrix_exp(A)", "matrix_exp", A=lambda g, A: matrix_exp_pull(g, A))
+defrule("linalg.matrix_exp(input)", "matrix_exp", input=lambda g, input: matrix_exp_pull(g, input))
 
 # Decompositions into triangles.
-defrule("linalg.cholesky(A, *, upper=False)", A=lambda g, upper, out: cholesky_pull(g, upper, out))
-defrule("linalg.cholesky_ex(A, *, upper=False, check_errors=False)", outputs=True, A=lambda g, upper, out: cholesky_pull(g[0], upper, out[0]))
+defrule("linalg.cholesky(input, *, upper=False)", input=lambda g, upper, out: cholesky_pull(g, upper, out))
+defrule("linalg.cholesky_ex(input, *, upper=False, check_errors=False)", outputs=True, input=lambda g, upper, out: cholesky_pull(g[0], upper, out[0]))
 defrule("cholesky(input, upper=False)", input=lambda g, upper, out: cholesky_pull(g, upper, out))
 defrule("linalg.lu(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_pull(*g[1:], *out[1:], permutation=out[0] if pivot else None))
 defrule("linalg.lu_factor(A, *, pivot=True)", outputs=True, A=lambda g, pivot, out: lu_factor_pull(g[0], out[0], out[1], pivot))
@@ -67,21 +69,21 @@ ormqr = defrule("ormqr(input, tau, other, left=True, transpose=False)",
                 joint=("input tau other", lambda g, input, tau, other, left, transpose: ormqr_pull(g, input, tau, other, left, transpose))).call
 
 # Decompositions by eigenvalues and singular values.
-eigh = defrule("linalg.eigh(A, UPLO='L')", outputs=True, A=lambda g, out: eigh_pull(*g, *out)).call
-eig = defrule("linalg.eig(A)", outputs=True, A=lambda g, out: eig_pull(*g, *out)).call
+eigh = defrule("linalg.eigh(input, UPLO='L')", outputs=True, input=lambda g, out: eigh_pull(*g, *out)).call
+eig = defrule("linalg.eig(input)", outputs=True, input=lambda g, out: eig_pull(*g, *out)).call
 svd = defrule("linalg.svd(A, full_matrices=True, *, driver=None)", outputs=True, A=lambda g, out: svd_pull(*g, *out)).call
 
 # fmt: on
 
 
 @composed("linalg.eigvalsh")
-def eigvalsh(A: Any, UPLO: str = "L") -> Any:
-    return eigh(A, UPLO)[0] if recording.get() else Tensor(torch.linalg.eigvalsh(plain(A), UPLO))
+def eigvalsh(input: Any, UPLO: str = "L") -> Any:
+    return eigh(input, UPLO)[0] if recording.get() else Tensor(torch.linalg.eigvalsh(plain(input), UPLO))
 
 
 @composed("linalg.eigvals")
-def eigvals(A: Any) -> Any:
-    return eig(A)[0] if recording.get() else Tensor(torch.linalg.eigvals(plain(A)))
+def eigvals(input: Any) -> Any:
+    return eig(input)[0] if recording.get() else Tensor(torch.linalg.eigvals(plain(input)))
 
 
 @composed("linalg.svdvals")
@@ -149,17 +151,27 @@ def slogdet(A: Any) -> Any:
     return untyped.return_types.linalg_slogdet((phase(A, (sign, factors)), log_size(A, (logarithm, factors))))
 
 
+def by_keyword(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call`, whose first argument is A by the page of torch.linalg, for a function that takes it as `input`."""
+
+    @functools.wraps(call)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return call(kwargs.pop("input"), **kwargs) if "input" in kwargs else call(*args, **kwargs)
+
+    return function
+
+
 @composed("linalg.cond")
-def cond(A: Any, p: Any = None) -> Any:
-    if not A.numel():
-        return A.new_zeros(A.shape[:-2])
+def cond(input: Any, p: Any = None) -> Any:
+    if not input.numel():
+        return input.new_zeros(input.shape[:-2])
     if p in (None, 2, -2):
-        values = svdvals(A)
+        values = svdvals(input)
         largest, least = values[..., 0], values[..., -1]
         return least / largest if p == -2 else largest / least
-    inverse, info = torch.linalg.inv_ex(A)
+    inverse, info = torch.linalg.inv_ex(input)
     inverse = inverse.masked_fill((info > 0)[..., None, None], torch.inf)
-    return torch.linalg.matrix_norm(A, p) * torch.linalg.matrix_norm(inverse, p)
+    return torch.linalg.matrix_norm(input, p) * torch.linalg.matrix_norm(inverse, p)
 
 
 @composed("vander")
@@ -547,3 +559,7 @@ def from_others(g: Any, others: Any, vectors: Any) -> Any:
             "result depends on that choice, so it has no derivative; full_matrices=False leaves them out"
         )
     return -others @ (g.mH @ vectors)
+
+
+for _name in "det inverse slogdet".split():
+    composed(_name)(by_keyword(OPS[_name]))

@@ -365,9 +365,18 @@ def statistics_pull(by_mean: Any, by_scale: Any, input: Any, mean: Any, scale: A
 
 
 def normalize_rms(input: Any, shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    if not fitting(input.shape, shape, weight):
+        torch.rms_norm(input, shape, weight, eps)  # torch's own error
     out, scale = aten._fused_rms_norm.default(input, shape, weight, eps)
     eps = torch.finfo(input.dtype).eps if eps is None else eps
     return out, Notes((tuple(range(-len(shape), 0)), eps, scale))
+
+
+def fitting(input_shape: Any, shape: Any, weight: Any) -> bool:
+    """Whether `shape` is that of the input's last dimensions, and of the weight: the kernel does not ask."""
+    if not isinstance(shape, list | tuple) or not shape or input_shape[-len(shape) :] != tuple(shape):
+        return False
+    return weight is None or weight.shape == input_shape[-len(shape) :]
 
 
 def inverse_rms(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:

@@ -50,8 +50,8 @@ defrule("cumprod(input, dim, *, dtype=None)",
         input=lambda g, input, dim, out: running_product_slope(g, input, dim, out))
 
 # Norms, and all distances between two sets of points.
-vector_norm = defrule("linalg.vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None)",
-                      x=lambda g, x, ord, dim, out: norm_slope(g, x, ord, dim, out)).call
+vector_norm = defrule("linalg.vector_norm(input, ord=2, dim=None, keepdim=False, *, dtype=None)",
+                      input=lambda g, input, ord, dim, out: norm_slope(g, input, ord, dim, out)).call
 distances = defrule("cdist(x1, x2)", x1=lambda g, x1, x2, out: pulls(quotient(g, out), x1, x2),
                     x2=lambda g, x1, x2, out: pulls(quotient(g, out).mT, x2, x1)).call
 
@@ -190,29 +190,29 @@ def norm(
 
 @composed("linalg.norm")
 def linalg_norm(
-    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: None = None, dtype: Any = None
+    input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: None = None, dtype: Any = None
 ) -> Any:
-    dims = A.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
+    dims = input.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
     if ord is not None and dims == 2:
-        return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
-    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
+        return matrix_norm(input, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    return vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
 @composed("linalg.matrix_norm")
-def matrix_norm(A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
+def matrix_norm(input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Any:
     if ord == "fro":
-        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
     order: Any = ord if isinstance(ord, str) else abs(ord)
-    if order not in ("nuc", 1, 2, math.inf) or A.ndim < 2 or len({each % A.ndim for each in dim}) != 2:
-        return torch.linalg.matrix_norm(plain(A), ord, dim, keepdim)  # torch's own error
-    matrix = A if dtype is None else A.to(dtype)
-    row, column = (each % A.ndim for each in dim)
+    if order not in ("nuc", 1, 2, math.inf) or input.ndim < 2 or len({each % input.ndim for each in dim}) != 2:
+        return torch.linalg.matrix_norm(plain(input), ord, dim, keepdim)  # torch's own error
+    matrix = input if dtype is None else input.to(dtype)
+    row, column = (each % input.ndim for each in dim)
     if order in (1, math.inf):  # the largest sum of a column, or of a row
         summed, other = (row, column) if order == 1 else (column, row)
         sums = vector_norm(matrix, 1, summed, keepdim)
         other -= (summed < other) and not keepdim
         return (amax if ord == order else amin)(sums, other, keepdim)
-    last = (row, column) == (A.ndim - 2, A.ndim - 1)
+    last = (row, column) == (input.ndim - 2, input.ndim - 1)
     values = torch.linalg.svdvals(matrix if last else matrix.movedim((row, column), (-2, -1)))
     found = values.sum(-1) if ord == "nuc" else (amax if ord == order else amin)(values, -1)
     return found.unsqueeze(min(row, column)).unsqueeze(max(row, column)) if keepdim else found

@@ -1,11 +1,11 @@
-"""Reductions by group: scatter_reduce and index_reduce, by index, and segment_reduce, of neighbours."""
+"""Reductions by group: scatter_reduce, index_reduce and bincount, by index, and segment_reduce, of neighbours."""
 
 import functools
 from typing import Any
 
 import torch
 
-from tensorad.op import composed, defrule, fused
+from tensorad.op import composed, defrule, fused, linear
 from tensorad.operands import plain
 from tensorad.rules.indexing import in_corner, scatter_add, scatter_into
 from tensorad.rules.reductions import same
@@ -27,6 +27,7 @@ segments = defrule("segments(input, reduce, lengths, offsets, dim, unsafe, initi
                        input, reduce, lengths=lengths, offsets=offsets, axis=dim, unsafe=unsafe, initial=initial),
                    input=lambda g, input, reduce, lengths, offsets, dim, initial, out:
                    segment_pull(g, input, reduce, lengths, offsets, dim % input.ndim, initial, out)).call
+linear("bincount(input, weights=None, minlength=0)", weights=lambda g, input: g[input.long()])  # uint8 would be a mask
 
 # fmt: on
 

@@ -279,6 +279,8 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, outpu
 
 @composed("diag")
 def diag(input: Any, diagonal: int = 0) -> Any:
+    if input.ndim not in (1, 2):
+        return torch.diag(plain(input), diagonal)  # torch's own error
     return diag_embed(input, diagonal) if input.ndim == 1 else take_diagonal(input, diagonal)
 
 
