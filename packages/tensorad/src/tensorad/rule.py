@@ -80,10 +80,9 @@ def rule(function: Any) -> RuleCard:
     if not callable(call):
         raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
     names = [name for name, each in OPS.items() if each is call]
-    row = ROWS.get(call, inspect.unwrap(call))
-    row = ROWS.get(
-        row := inspect.unwrap(row, stop=ROWS.__contains__), row
-    )  # what allows inplace=, say, is not the rule
+    # What allows inplace=, say, is not the rule.
+    row = inspect.unwrap(ROWS.get(call, inspect.unwrap(call)), stop=ROWS.__contains__)
+    row = ROWS.get(row, row)
     if isinstance(row, Op):
         return _of_op(row, names)
     if not names:

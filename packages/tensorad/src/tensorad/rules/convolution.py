@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tensorad.op import composed, defrule, linear
+from tensorad.rules.normalization import per_channel
 from tensorad.rules.shapes import overlapped
 
 aten = torch.ops.aten
@@ -37,19 +38,19 @@ for _count in 1, 2, 3:
             pull_input(g, input_shape, weight, *straight(weight.shape, stride, padding, dilation, groups)),
             weight=lambda g, input, weight_shape, stride, padding, dilation, groups:
             pull_weight(g, input, weight_shape, *straight(weight_shape, stride, padding, dilation, groups)),
-            bias=lambda g, weight_shape: over_channels(g, weight_shape))
+            bias=lambda g, weight_shape: pull_bias(g, weight_shape))
     defrule(f"conv_transpose{_count}d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
             input=lambda g, input_shape, weight, stride, padding, output_padding, groups, dilation:
             pull_input(g, input_shape, weight, transposed(stride, padding, output_padding, groups, dilation)),
             weight=lambda g, input, weight_shape, stride, padding, output_padding, groups, dilation:
             pull_weight(g, input, weight_shape, transposed(stride, padding, output_padding, groups, dilation)),
-            bias=lambda g, weight_shape: over_channels(g, weight_shape))
+            bias=lambda g, weight_shape: pull_bias(g, weight_shape))
 torch_convolution = defrule("convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)",
                             input=lambda g, input_shape, weight, stride, padding, dilation, transposed, output_padding, groups:
                             by_input(g, weight, input_shape, (stride, padding, dilation, transposed, output_padding, groups)),
                             weight=lambda g, input, weight_shape, stride, padding, dilation, transposed, output_padding, groups:
                             by_weight(g, input, weight_shape, (stride, padding, dilation, transposed, output_padding, groups)),
-                            bias=lambda g, weight_shape: over_channels(g, weight_shape)).call
+                            bias=lambda g, weight_shape: pull_bias(g, weight_shape)).call
 defrule("conv_tbc(input, weight, bias, pad=0)",  # time first, channels last: the permutations lead to conv1d's order
         input=lambda g, input_shape, weight, pad: by_input(
             g.permute(1, 2, 0), weight.permute(2, 1, 0), [input_shape[place] for place in (1, 2, 0)], along_time(pad)).permute(2, 0, 1),
@@ -92,7 +93,7 @@ def convolution_backward(
     return (
         by_input.call(grad_output, weight, input.shape, geometry) if output_mask[0] else None,
         by_weight.call(grad_output, input, weight.shape, geometry) if output_mask[1] else None,
-        over_channels(grad_output, weight.shape) if output_mask[2] else None,
+        pull_bias(grad_output, weight.shape) if output_mask[2] else None,
     )
 
 
@@ -137,10 +138,9 @@ def pull_weight(g: Any, input: Any, shape: Any, geometry: Any, margins: Sequence
     return by_weight(g, input, shape, geometry)
 
 
-def over_channels(g: Any, weight_shape: Any) -> Any:
-    """The cotangent of a bias: g summed over everything but the channels."""
-    channels = g.ndim - len(weight_shape) + 1
-    return g.sum([dim for dim in range(g.ndim) if dim != channels])
+def pull_bias(g: Any, weight_shape: Any) -> Any:
+    """The cotangent of a convolution's bias."""
+    return per_channel(g, g.ndim - len(weight_shape) + 1)
 
 
 def straight(weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> tuple[Any, Any]:

@@ -10,18 +10,13 @@ from typing import Any
 import torch
 
 from tensorad.op import defrule, linear
+from tensorad.rules.convolution import listed
 from tensorad.rules.shapes import unpadded
 
 FORWARD = {None: 0, "backward": 0, "ortho": 1, "forward": 2}  # torch's numbers: not scaled, by 1 / sqrt(n), by 1 / n
 INVERSE = {None: 2, "backward": 2, "ortho": 1, "forward": 0}
 half_to_real = torch._fft_c2r  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
 real_to_half = torch._fft_r2c  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-
-
-def to_real(signature: str, **rules: Any) -> None:
-    """`linear`, where the engine has to make a cotangent real: real numbers may be given for half a spectrum."""
-    linear(signature, **rules).trusted = False
-
 
 # fmt: off
 
@@ -42,12 +37,12 @@ linear("fft.ihfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, inp
 linear("fft.ihfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: from_half(g.conj(), input_shape, s, dim, INVERSE[norm]))
 
 # From half a spectrum to real numbers.
-to_real("fft.irfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: to_half(g, input_shape, n, dim, INVERSE[norm]))
-to_real("fft.irfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, INVERSE[norm]))
-to_real("fft.irfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, INVERSE[norm]))
-to_real("fft.hfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: to_half(g, input_shape, n, dim, FORWARD[norm]).conj())
-to_real("fft.hfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, FORWARD[norm]).conj())
-to_real("fft.hfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, FORWARD[norm]).conj())
+linear("fft.irfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: to_half(g, input_shape, n, dim, INVERSE[norm]))
+linear("fft.irfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, INVERSE[norm]))
+linear("fft.irfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, INVERSE[norm]))
+linear("fft.hfft(input, n=None, dim=-1, norm=None)", input=lambda g, input_shape, n, dim, norm: to_half(g, input_shape, n, dim, FORWARD[norm]).conj())
+linear("fft.hfft2(input, s=None, dim=(-2, -1), norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, FORWARD[norm]).conj())
+linear("fft.hfftn(input, s=None, dim=None, norm=None)", input=lambda g, input_shape, s, dim, norm: to_half(g, input_shape, s, dim, FORWARD[norm]).conj())
 
 linear("fft.fftshift(input, dim=None)", input=lambda g, dim: torch.fft.ifftshift(g, dim))
 linear("fft.ifftshift(input, dim=None)", input=lambda g, dim: torch.fft.fftshift(g, dim))
@@ -101,10 +96,6 @@ def dims(ndim: int, s: Any, dim: Any) -> list[int]:
     if dim is None:
         return [*range(0 if s is None else ndim - len(listed(s)), ndim)]
     return [each % ndim for each in listed(dim)]
-
-
-def listed(value: Any) -> Any:
-    return [value] if isinstance(value, int) else value
 
 
 def through(g: Any, shape: Any, s: Any, dim: Any, normalization: int, forward: bool) -> Any:

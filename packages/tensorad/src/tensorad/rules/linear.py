@@ -20,9 +20,8 @@ defrule("bmm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, in
 defrule("mv(input, vec)", input=lambda g, vec: torch.outer(g, vec), vec=lambda g, input: input.mT @ g)
 defrule("dot(input, tensor)", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
 defrule("vdot(input, other)", input=lambda g, other: (g * other).conj(), other=lambda g, input: g * input.conj())
-vecdot = defrule("linalg.vecdot(x, y, *, dim=-1)",
-                 x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
-vecdot.trusted = False  # an operand may be broadcast and still have the output's shape: the engine is to compare
+defrule("linalg.vecdot(x, y, *, dim=-1)",
+        x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
 defrule("outer(input, vec2)", "ger", input=lambda g, vec2: g @ alike(vec2, g), vec2=lambda g, input: g.mT @ alike(input, g))
 defrule("kron(input, other)",
         input=lambda g, input_shape, other: torch.tensordot(blocks(g, input_shape, other.shape), padded(other, g), g.ndim),
@@ -131,9 +130,9 @@ def scaled(g: Any, factor: Any) -> Any:
     return g if factor == 1 else g * factor
 
 
-def alike(value: Any, g: Any) -> Any:
-    """`value`, which may be real, as complex as g: matrix products do not promote."""
-    return value if value.dtype == g.dtype else value.to(g.dtype)
+def alike(value: Any, other: Any) -> Any:
+    """`value` in the dtype of the other, be that complex or less precise: matrix products, say, do not promote."""
+    return value if value.dtype is other.dtype else value.to(other.dtype)
 
 
 def padded(value: Any, g: Any) -> Any:
@@ -204,11 +203,8 @@ def contracted(g: Any, equation: str, place: int, shapes: Sequence[Any], *others
     shape = shapes[place]
     made = [g.new_ones(1) if dim is None else torch.eye(shape[dim], dtype=g.dtype, device=g.device) for dim in extras]
     found = torch.einsum(adjoint, g, *others, *made)
-    if found.shape == shape:
-        return found
     # A letter that only this operand has was summed, and one that is 1 elsewhere broadcast: all along it get the same.
-    # One that is 1 here alone is summed here, since the engine trusts what an operand of the output's shape is given.
-    return found.expand(torch.broadcast_shapes(found.shape, shape)).sum_to_size(shape)
+    return found if found.shape == shape else found.expand(torch.broadcast_shapes(found.shape, shape))
 
 
 @functools.cache

@@ -27,11 +27,9 @@ kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # tor
 mse = defrule("mse_loss(input, target, kind)", function=kernels.mse_loss,
               input=lambda g, input, target, kind: mse_by_input(g, input, target, kind),
               target=lambda g, input, target, kind: mse_by_input(g, target, input, kind)).call
-absolute = defrule("l1_loss(input, target, kind)", function=kernels.l1_loss,
-                   input=lambda g, input, target, kind: spread(g, (input - target).sgn().conj(), kind),
-                   target=lambda g, input, target, kind: spread(g, (target - input).sgn().conj(), kind))
-absolute.trusted = False  # of a real operand, like the output, and a complex one: the engine takes the real part
-l1 = absolute.call
+l1 = defrule("l1_loss(input, target, kind)", function=kernels.l1_loss,
+             input=lambda g, input, target, kind: spread(g, (input - target).sgn().conj(), kind),
+             target=lambda g, input, target, kind: spread(g, (target - input).sgn().conj(), kind)).call
 smooth_l1 = defrule("smooth_l1_loss(input, target, kind, beta)", function=kernels.smooth_l1_loss,
                     input=lambda g, input, target, kind, beta: spread(g, ((input - target) / beta).clamp(-1, 1), kind),
                     target=lambda g, input, target, kind, beta: spread(g, ((target - input) / beta).clamp(-1, 1), kind)).call

@@ -15,6 +15,7 @@ from torch.nn import functional
 from tensorad.op import composed, defrule, fused
 from tensorad.operands import INERT, plain
 from tensorad.operators import replace_value
+from tensorad.rules.linear import alike
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
@@ -212,12 +213,7 @@ def layer_norm_pull(g: Any, input: Any, weight: Any, bias: Any, eps: float, shap
     dims = tuple(range(-len(shape), 0))
     normal, scale = standardized(input, dims, eps)
     by_input = across(g if weight is None else g * weight, normal, dims) * scale
-    return in_its_dtype(by_input, input), g * normal, g
-
-
-def in_its_dtype(value: Any, input: Any) -> Any:
-    """A cotangent of an input that has less precision than the weight."""
-    return value if value.dtype is input.dtype else value.to(input.dtype)
+    return alike(by_input, input), g * normal, g
 
 
 def across(g: Any, normal: Any, dims: Any) -> Any:
@@ -296,7 +292,7 @@ def batch_norm_pull(
     else:
         scale = (along_channels(variance, g) + eps).rsqrt()
         normal = (input - along_channels(mean, g)) * scale
-    return in_its_dtype(inner * scale, input), per_channel(g * normal), per_channel(g)
+    return alike(inner * scale, input), per_channel(g * normal), per_channel(g)
 
 
 def along_channels(values: Any, like: Any) -> Any:
@@ -304,9 +300,9 @@ def along_channels(values: Any, like: Any) -> Any:
     return values.reshape([1, -1] + [1] * (like.ndim - 2)) if like.ndim > 1 else values
 
 
-def per_channel(values: Any) -> Any:
-    """The sums of what belongs to a channel."""
-    return values.sum([0, *range(2, values.ndim)])
+def per_channel(values: Any, channels: int = 1) -> Any:
+    """The sums of what belongs to a channel: over all dimensions but that of the channels."""
+    return values.sum([dim for dim in range(values.ndim) if dim != channels])
 
 
 def normalize_groups(
@@ -347,7 +343,7 @@ def group_norm_pull(g: Any, input: Any, weight: Any, bias: Any, groups: int, eps
     normal, scale = standardized(input.reshape(shape), -1, eps)
     inner = g if weight is None else g * along_channels(weight, g)
     by_input = across(inner.reshape(shape), normal, -1) * scale
-    by_input = in_its_dtype(by_input, input).reshape(input.shape)
+    by_input = alike(by_input, input).reshape(input.shape)
     return by_input, per_channel(g * normal.reshape(input.shape)), per_channel(g)
 
 
@@ -387,4 +383,4 @@ def inverse_rms(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
 def rms_norm_by_input(g: Any, input: Any, dims: Any, eps: float, scale: Any) -> Any:
     scale = inverse_rms(g, input, dims, eps, scale)
     normal = input * scale
-    return in_its_dtype(scale * (g - normal * (g * normal).mean(dims, keepdim=True)), input)
+    return alike(scale * (g - normal * (g * normal).mean(dims, keepdim=True)), input)

@@ -23,6 +23,7 @@ in_bags: Any = torch._embedding_bag  # pyright: ignore[reportPrivateImportUsage]
 kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # torch's own functions, below their Python
 SUM, MEAN, MAX = range(3)  # torch's numbers for how a bag becomes one row,
 BILINEAR, NEAREST, BICUBIC = range(3)  # for how a value in between is made,
+product: Any = math.prod  # of tensors too, though its type says numbers
 ZEROS, BORDER, REFLECTION = range(3)  # and for what is around an image
 STEEPNESS = -0.75  # of the cubic that torch interpolates by, at 1
 
@@ -153,10 +154,6 @@ def neighbours(
         yield flat.flatten(1).unsqueeze(1), [weight for _, weight, _ in one], [slope for _, _, slope in one]
 
 
-def product(factors: list[Any]) -> Any:
-    return math.prod(factors)
-
-
 def taps(grid: Any, size: int, mode: int, padding: int, corners: bool) -> list[tuple[Any, Any, Any]]:
     """Along one dimension, the pixels around each place of the grid, their weights, and their slopes in the grid."""
     raw, scale = plain(grid), (size - 1 if corners else size) / 2
@@ -192,9 +189,8 @@ def onto_image(x: Any, size: int, padding: int, corners: bool) -> tuple[Any, Any
     slope = torch.ones_like(x)
     if padding == ZEROS:
         return x, slope
-    if (
-        padding == REFLECTION
-    ):  # there and back again, between the first pixel and the last, or between their outer edges
+    # There and back again, between the first pixel and the last, or between their outer edges.
+    if padding == REFLECTION:
         low, span = (0, size - 1) if corners else (-0.5, size)
         if span == 0:
             return torch.zeros_like(x), torch.zeros_like(x)
