@@ -1,6 +1,7 @@
 """`ts.rule`: what it says of each kind of op, and that formulas are what the rules compute."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -59,6 +60,12 @@ def test_the_helpers_of_a_rule_are_shown_with_it() -> None:
     assert "def standardized" in ts.rule(functional.layer_norm).source
     assert "embedding_sums = linear(" in ts.rule("embedding").source  # an op of our own
     assert "def max_1d_back" in ts.rule(functional.max_pool1d).source  # what an inner function has from the outer one
+
+
+@pytest.mark.parametrize("function", [torch.max, torch.median, torch.sort, torch.topk, torch.max_pool2d])
+def test_a_selection_is_shown_with_its_derivative(function: Any) -> None:
+    back = "back(g, blank(g, input_shape)" if function is torch.max_pool2d else "put(g, place, residuals, input_shape)"
+    assert back in ts.rule(function).source
 
 
 def test_a_long_formula_names_its_helpers() -> None:

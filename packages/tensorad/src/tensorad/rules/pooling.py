@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from tensorad.call import Op
-from tensorad.op import ROWS, composed, defrule, linear
+from tensorad.op import composed, defrule, linear
 from tensorad.operands import plain
-from tensorad.tensor import Tensor
+from tensorad.rules.reductions import selecting
 
 aten = torch.ops.aten
 functional = torch.nn.functional
@@ -76,27 +75,23 @@ defrule("_C._nn.max_unpool3d(input, indices, output_size, stride, padding)", "op
 # fmt: on
 
 
-def selecting(name: str, function: Callable[..., Any], back: Callable[..., Any]) -> Callable[..., Any]:
+def by_window(name: str, function: Callable[..., Any], back: Callable[..., Any]) -> Callable[..., Any]:
     """An op with the results (values, indices), of the `function` on torch tensors that finds both.
 
-    The node is that of the values alone, and saves the indices. `back` takes g, a tensor of the input's shape, the
-    geometry and the indices.
+    `back` takes g, a tensor of the input's shape, the geometry and the indices.
     """
-    rules = {"input": lambda g, input_shape, residuals, geometry: back(g, blank(g, input_shape), *geometry, residuals)}
-    op = Op(f"{name}(input, found, geometry)", rules, lambda input, found, geometry: found)
-    ROWS[values := op.call] = op
+    both = selecting(name, lambda g, input_shape, residuals, place: back(g, blank(g, input_shape), *place, residuals))
 
-    def both(input: Any, *geometry: Any, **unsaved: Any) -> tuple[Any, Any]:
-        found = function(plain(input), *geometry, **unsaved)
-        return values(input, found, geometry), Tensor(found[1])
+    def call(input: Any, *geometry: Any, **unsaved: Any) -> tuple[Any, Any]:
+        return both(input, function(plain(input), *geometry, **unsaved), geometry)
 
-    return both
+    return call
 
 
 def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any]) -> None:
     """The op max_pool in `count` dimensions, under the names that torch has for it."""
     name = f"max_pool{count}d"
-    both = selecting(name, function, back)
+    both = by_window(name, function, back)
 
     def with_indices(
         input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
@@ -118,7 +113,7 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
 def adaptive_max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any]) -> None:
     """The op adaptive_max_pool in `count` dimensions, under the names that torch has for it."""
     name = f"adaptive_max_pool{count}d"
-    both = selecting(name, function, lambda g, input, output_size, indices: back(g, input, indices))
+    both = by_window(name, function, lambda g, input, output_size, indices: back(g, input, indices))
 
     def with_indices(input: Any, output_size: Any, return_indices: bool = True) -> Any:
         return both(input, output_size)
@@ -134,7 +129,7 @@ def adaptive_max_pool(count: int, function: Callable[..., Any], back: Callable[.
 def fractional_max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any]) -> None:
     """The op fractional_max_pool in `count` dimensions, with what torch's functions draw as its last argument."""
     name = f"fractional_max_pool{count}d"
-    both = selecting(name, function, back)
+    both = by_window(name, function, back)
 
     @composed(f"_C._nn.{name}", f"ops.aten.{name}")
     def call(input: Any, kernel_size: Any, output_size: Any, random_samples: Any) -> Any:

@@ -91,6 +91,17 @@ nanmedian_of_all = defrule("nanmedian(input)", input=lambda g, input, out: share
 # fmt: on
 
 
+def selecting(name: str, rule: Callable[..., Any]) -> Callable[..., Any]:
+    """What gives the results (values, indices) on Tensors, of an input, what was `found` in it, and the `place`.
+
+    The node is that of the values alone, and saves the indices alone, with what the rule needs of the place, which is
+    the dimension or the windows that the indices count in.
+    """
+    op = Op(f"{name}(input, found, place)", {"input": rule}, lambda input, found, place: found)
+    ROWS[values := op.call] = op
+    return lambda input, found, place: type(found)((values(input, found, place), Tensor(found[1])))
+
+
 def by_index(
     function: Callable[..., Any],
     dim_of: Callable[..., Any],
@@ -99,12 +110,10 @@ def by_index(
 ) -> Callable[..., Any]:
     """An op with the results (values, indices) along a dimension: the element at an index gets its cotangent.
 
-    The node is that of the values alone, and saves the indices alone. `dim_of` the arguments is the dimension; `of_all`
-    and `of_two` answer for the overloads without a dimension, and with a second tensor in its place.
+    `dim_of` the arguments is the dimension; `of_all` and `of_two` answer for the overloads without a dimension, and with
+    a second tensor in its place.
     """
-    rules = {"input": lambda g, input_shape, residuals, dim: put(g, dim, residuals, input_shape)}
-    op = Op(f"{function.__name__}(input, selected, dim)", rules, lambda input, selected, dim: selected)
-    ROWS[values := op.call] = op
+    both = selecting(function.__name__, lambda g, input_shape, residuals, place: put(g, place, residuals, input_shape))
 
     def call(input: Any, *args: Any, **kwargs: Any) -> Any:
         if of_all and not (args or kwargs):
@@ -112,8 +121,7 @@ def by_index(
         if of_two and ("other" in kwargs or (args and isinstance(args[0], Tensor | torch.Tensor))):
             return of_two(input, *args, **kwargs)
         args, kwargs = plain(args), keywords(kwargs)
-        out = function(plain(input), *args, **kwargs)
-        return type(out)((values(input, out, dim_of(*args, **kwargs)), Tensor(out[1])))
+        return both(input, function(plain(input), *args, **kwargs), dim_of(*args, **kwargs))
 
     register(function.__name__, call)
     return call

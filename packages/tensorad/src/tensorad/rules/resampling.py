@@ -21,9 +21,9 @@ from tensorad.tensor import Tensor
 aten = torch.ops.aten
 in_bags: Any = torch._embedding_bag  # pyright: ignore[reportPrivateImportUsage]
 kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # torch's own functions, below their Python
+product: Any = math.prod  # of tensors too, though its type says numbers
 SUM, MEAN, MAX = range(3)  # torch's numbers for how a bag becomes one row,
 BILINEAR, NEAREST, BICUBIC = range(3)  # for how a value in between is made,
-product: Any = math.prod  # of tensors too, though its type says numbers
 ZEROS, BORDER, REFLECTION = range(3)  # and for what is around an image
 STEEPNESS = -0.75  # of the cubic that torch interpolates by, at 1
 
