@@ -436,6 +436,7 @@ def test_diag_of_what_is_no_vector_or_matrix_is_torchs_error(shape: tuple[int, .
 def test_distinct_values_are_constants_that_a_context_refuses(name: str) -> None:
     x = ts.tensor([1.0, 1.0, 2.0])
     assert getattr(torch, name)(x).tolist() == [1, 2]
+    assert ts.rule(name).kind == "constant"
     with ts.Grad():
         with pytest.raises(ts.NoRuleError, match=name):
             getattr(x, name)()

@@ -7,7 +7,7 @@ import torch
 
 from tensorad.errors import NoRuleError
 from tensorad.node import differentiable, recording
-from tensorad.op import OPS, composed, constant
+from tensorad.op import OPS, ROWS, composed, constant
 from tensorad.tensor import Tensor
 
 constant(*"eq ne lt le gt ge equal not_equal less less_equal greater greater_equal isclose allclose".split())
@@ -29,8 +29,8 @@ def refused(name: str) -> Callable[..., Any]:
         recorded = contexts and (torch.is_grad_enabled() or not contexts.follows)
         if recorded and isinstance(input, Tensor) and differentiable(input.dtype):
             raise NoRuleError(
-                f"torch.{name} has no derivative, in torch neither: take it of t.data, as a constant, and pick its "
-                "elements out of t by their places if they are to be differentiated"
+                f"torch.{name} has no derivative, in torch neither: call it on t.data, for a constant, or find the "
+                "places of its elements there and pick them out of t"
             )
         return answer(input, *args, **kwargs)
 
@@ -39,3 +39,4 @@ def refused(name: str) -> Callable[..., Any]:
 
 for _name in "unique", "unique_consecutive":
     composed(_name)(refused(_name))
+    ROWS[OPS[_name]] = None  # no derivative: a constant
