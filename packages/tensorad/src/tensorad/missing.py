@@ -40,7 +40,9 @@ def missing_attribute(tensor: Any, name: str) -> Any:
 
 def without_out(kwargs: dict[str, Any]) -> dict[str, Any]:
     """`kwargs` without `out=None`, which torch's own Python passes along; an error for any other `out`."""
-    if kwargs.get("out") is not None:
+    if "out" not in kwargs:
+        return kwargs
+    if kwargs["out"] is not None:
         raise InPlaceError("out= would write into a tensor that is there, and Tensors are values: use the result")
     return {name: value for name, value in kwargs.items() if name != "out"}
 

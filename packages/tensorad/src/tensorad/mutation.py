@@ -1,5 +1,6 @@
 """Noticing that a saved value was changed in place since: its derivative would be wrong."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import optree
@@ -13,15 +14,19 @@ from tensorad.site import line_of, name_of
 _TorchTensor = torch.Tensor  # a global is found faster than an attribute, and `version` runs at every op
 
 
-def version(saved: tuple[Any, ...]) -> int:
+def version(saved: Sequence[Any]) -> int:
     """The sum of torch's version counters over the saved tensors: it grows when one of them is changed in place."""
     total = 0
     try:
         for value in saved:
-            if type(value) is _TorchTensor:
+            kind = type(value)
+            if kind is _TorchTensor:
                 total += value._version
-            elif type(value) not in INERT:
-                total += sum(getattr(each, "_version", 0) for each in optree.tree_leaves(value))
+            elif kind not in INERT:
+                if isinstance(value, (tuple, list)):
+                    total += version(value)
+                else:
+                    total += sum(getattr(each, "_version", 0) for each in optree.tree_leaves(value))
     except RuntimeError:  # a tensor made under torch.inference_mode() has no counter: nothing can be told
         return -1
     return total

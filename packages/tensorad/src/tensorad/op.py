@@ -11,13 +11,14 @@ from tensorad.call import Op
 from tensorad.call import scope as call_scope
 from tensorad.conversions import note_cut
 from tensorad.errors import RuleError
-from tensorad.operands import keywords, lifted, plain, torchs_names
+from tensorad.operands import INERT, keywords, lifted, plain, torchs_names
 from tensorad.several import JointOp, JointOpWithOutputs, OpWithOutputs
 from tensorad.tensor import TABLE, Tensor
 
 Rule = Callable[..., Any]
 KINDS = {(False, False): Op, (False, True): OpWithOutputs, (True, False): JointOp, (True, True): JointOpWithOutputs}
 OPS: dict[str, Callable[..., Any]] = {}  # the public name of an op -> its call
+SETTLED = {Tensor, *INERT}  # types of arguments that a function made of ops is given as they are
 ROWS: dict[Callable[..., Any], Any] = {}  # a call -> its Op; the function, if it is composed; None, for a constant
 
 
@@ -202,8 +203,11 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            kwargs = {name: lifted(value) for name, value in kwargs.items()}
-            return function(*map(lifted, args), **torchs_names(kwargs) if takes_dim else kwargs)
+            if not SETTLED.issuperset(map(type, args)):
+                args = tuple(map(lifted, args))
+            if not SETTLED.issuperset(map(type, kwargs.values())):
+                kwargs = {name: lifted(value) for name, value in kwargs.items()}
+            return function(*args, **torchs_names(kwargs) if takes_dim else kwargs)
 
         register(names[0], call, *names[1:])
         ROWS[call] = function

@@ -97,10 +97,13 @@ def lifted(value: Any) -> Any:
 
 def options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments that are no operands, as torch takes them. A Tensor among them is a constant, and `why` says so."""
-    for value in (*args, *kwargs.values()):
+    values = *args, *kwargs.values()
+    if INERT.issuperset(map(type, values)):
+        return args, torchs_names(kwargs)
+    for value in values:
         if type(value) is Tensor:
             taken_out(value, "an argument without a rule")
-    return plain(args), keywords(kwargs) if kwargs else kwargs
+    return plain(args), keywords(kwargs)
 
 
 def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -110,4 +113,6 @@ def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def torchs_names(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments under torch's own names: `dim` where numpy, and torch too, also says `axis`."""
+    if _NUMPY_NAMES.keys().isdisjoint(kwargs):
+        return kwargs
     return {_NUMPY_NAMES.get(name, name): value for name, value in kwargs.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tensorad.call import Op
-from tensorad.node import Node
+from tensorad.node import Node, differentiable, next_number
 from tensorad.operands import INERT
 from tensorad.site import miscounted
 from tensorad.tensor import Tensor
@@ -96,19 +96,23 @@ class OpWithOutputs(Op):
 
 def parts(whole: Tensor) -> Any:
     """The outputs that the Outputs in `whole` holds, each a Tensor."""
-    values: Any = whole.data.values
-    made = [_part(whole, place) for place in range(len(values))]
-    for each in made:  # made again for a rule, later than the whole, they belong to the contexts that recorded it
-        if each.node and whole.node:
-            each.node.contexts = whole.node.contexts
-    return type(values)(made)
+    values, node = whole.data.values, whole.node
+    return type(values)([Tensor(value, node and _node(node, place, value)) for place, value in enumerate(values)])
+
+
+def _node(whole: Node, place: int, value: torch.Tensor) -> Node | None:
+    """The node of one output. Also when it is made again for a rule, it belongs to the contexts that recorded the whole."""
+    shape, dtype = value.shape, value.dtype
+    if not differentiable(dtype):
+        return None
+    return Node(next_number(), _part, whole.contexts, (whole,), (whole.shape, place), 0, shape, dtype, whole.site)
 
 
 _part = Op(
     "part(whole, place)",
     {"whole": lambda g, whole_shape, place: Parts(whole_shape, {place: g})},
     lambda whole, place: whole.values[place],
-).call
+)
 
 
 class JointOp(Op):
