@@ -66,6 +66,7 @@ def defrule(
     function: Callable[..., Any] | None = None,
     outputs: bool = False,
     joint: tuple[str, Rule] | None = None,
+    needed_for: Mapping[str, str] | None = None,
     linear: bool = False,
     **rules: Rule,
 ) -> Op:
@@ -85,6 +86,8 @@ def defrule(
         joint: instead of one rule per operand, the operands' names in one string and a rule that returns one cotangent
             for each of them. The name `tensors` stands for an operand that is a list. Such a rule may also name
             `wanted`: a bool for each operand, whether its cotangent is of use (None will do where it is not).
+        needed_for: operands that a joint rule needs for the cotangent of one operand only, which is the other name:
+            they are saved where that one is no constant.
         linear: the op is linear in its operands, taken together; `linear(...)` is `defrule(..., linear=True)`.
         rules: one rule per operand.
 
@@ -109,6 +112,8 @@ def defrule(
     kind = KINDS[bool(joint), outputs]
     op = kind(signature, dict([joint]) if joint else rules, found[0])
     op.linear = linear
+    if isinstance(op, JointOp) and needed_for:
+        op.needed_for = needed_for
     # The rows of our own tables are tested, so they are not checked at each import. What works element by element has
     # cotangents like the output, so nor are those, where the operand is like the output too.
     modules = {rule.__module__ or "" for rule in op.rules.values()}

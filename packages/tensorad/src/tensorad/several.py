@@ -96,14 +96,14 @@ class OpWithOutputs(Op):
 
 def parts(whole: Tensor) -> Any:
     """The outputs that the Outputs in `whole` holds, each a Tensor."""
-    values, node = whole.data.values, whole.node
-    return type(values)([Tensor(value, node and _node(node, place, value)) for place, value in enumerate(values)])
+    values: Any = whole.data.values
+    return type(values)([Tensor(value, _node(whole.node, place, value)) for place, value in enumerate(values)])
 
 
-def _node(whole: Node, place: int, value: torch.Tensor) -> Node | None:
-    """The node of one output. Also when it is made again for a rule, it belongs to the contexts that recorded the whole."""
+def _node(whole: Node | None, place: int, value: torch.Tensor) -> Node | None:
+    """The node of one output; it belongs to the contexts that recorded the whole, also when a rule makes it again."""
     shape, dtype = value.shape, value.dtype
-    if not differentiable(dtype):
+    if whole is None or not differentiable(dtype):
         return None
     return Node(next_number(), _part, whole.contexts, (whole,), (whole.shape, place), 0, shape, dtype, whole.site)
 
@@ -119,6 +119,7 @@ class JointOp(Op):
     """An op with one rule for all operands, which returns a cotangent for each; `tensors` stands for a list of them."""
 
     joint = True
+    needed_for: Mapping[str, str] = {}  # operands that the rule needs for the cotangent of one other only
 
     def separate(self, g: Any, saved: Any, node: Node, wanted: set[Node]) -> list[Callable[[Any, Any], Any]]:
         """The one pull as one per operand, each of which gives its share of the common result.
@@ -134,6 +135,8 @@ class JointOp(Op):
         return [lambda g, saved, share=share: share for share in shares]
 
     def _saved(self, name: str) -> str:
+        if name in self.needed_for:
+            return f"{name}_data if parents[{self.operands.index(self.needed_for[name])}] else None, "
         return "None, " if name == "wanted" else super()._saved(name)
 
     def _parents(self) -> str:

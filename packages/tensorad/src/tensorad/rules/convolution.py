@@ -12,6 +12,7 @@ import torch
 from tensorad.op import composed, defrule, linear
 from tensorad.rules.normalization import per_channel
 from tensorad.rules.shapes import overlapped
+from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
 
@@ -34,23 +35,19 @@ by_weight = defrule("convolution_by_weight(g_out, input, shape, geometry)",
 # As users call them, with a batch or without, with numbers for lists and words for widths.
 for _count in 1, 2, 3:
     defrule(f"conv{_count}d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
-            input=lambda g, input_shape, weight, stride, padding, dilation, groups:
-            pull_input(g, input_shape, weight, *straight(weight.shape, stride, padding, dilation, groups)),
-            weight=lambda g, input, weight_shape, stride, padding, dilation, groups:
-            pull_weight(g, input, weight_shape, *straight(weight_shape, stride, padding, dilation, groups)),
-            bias=lambda g, weight_shape: pull_bias(g, weight_shape))
+            joint=("input weight bias", lambda g, input, weight, input_shape, weight_shape, stride, padding, dilation, groups, wanted:
+                   pulls(g, input, weight, input_shape, weight_shape, wanted, *straight(weight_shape, stride, padding, dilation, groups))),
+            needed_for={"input": "weight", "weight": "input"})
     defrule(f"conv_transpose{_count}d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
-            input=lambda g, input_shape, weight, stride, padding, output_padding, groups, dilation:
-            pull_input(g, input_shape, weight, transposed(stride, padding, output_padding, groups, dilation)),
-            weight=lambda g, input, weight_shape, stride, padding, output_padding, groups, dilation:
-            pull_weight(g, input, weight_shape, transposed(stride, padding, output_padding, groups, dilation)),
-            bias=lambda g, weight_shape: pull_bias(g, weight_shape))
+            joint=("input weight bias", lambda g, input, weight, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, wanted:
+                   pulls(g, input, weight, input_shape, weight_shape, wanted, transposed(stride, padding, output_padding, groups, dilation))),
+            needed_for={"input": "weight", "weight": "input"})
 torch_convolution = defrule("convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)",
-                            input=lambda g, input_shape, weight, stride, padding, dilation, transposed, output_padding, groups:
-                            by_input(g, weight, input_shape, (stride, padding, dilation, transposed, output_padding, groups)),
-                            weight=lambda g, input, weight_shape, stride, padding, dilation, transposed, output_padding, groups:
-                            by_weight(g, input, weight_shape, (stride, padding, dilation, transposed, output_padding, groups)),
-                            bias=lambda g, weight_shape: pull_bias(g, weight_shape)).call
+                            joint=("input weight bias",
+                                   lambda g, input, weight, input_shape, weight_shape, stride, padding, dilation, transposed, output_padding, groups, wanted:
+                                   pulls(g, input, weight, input_shape, weight_shape, wanted,
+                                         (stride, padding, dilation, transposed, output_padding, groups))),
+                            needed_for={"input": "weight", "weight": "input"}).call
 defrule("conv_tbc(input, weight, bias, pad=0)",  # time first, channels last: the permutations lead to conv1d's order
         input=lambda g, input_shape, weight, pad: by_input(
             g.permute(1, 2, 0), weight.permute(2, 1, 0), [input_shape[place] for place in (1, 2, 0)], along_time(pad)).permute(2, 0, 1),
@@ -117,6 +114,21 @@ def by_parts(product: Callable[..., Any], a: Any, b: Any, *args: Any) -> Any:
         return product(a, b, *args)
     real = product(a.real, b.real, *args) - product(a.imag, b.imag, *args)
     return torch.complex(real, product(a.real, b.imag, *args) + product(a.imag, b.real, *args))
+
+
+def pulls(
+    g: Any, input: Any, weight: Any, shape: Any, weight_shape: Any, wanted: Sequence[bool], geometry: Any,
+    margins: Sequence[int] | None = None,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The cotangents of input, weight and bias, those that are wanted; from one kernel where it takes the case."""
+    by_kernel = wanted[0] and wanted[1] and margins is None and g.ndim == len(weight_shape)
+    if by_kernel and not isinstance(g, Tensor) and not g.is_complex():
+        return aten.convolution_backward.default(g, input, weight, g.shape[1:2], *geometry, wanted)
+    return (
+        pull_input(g, shape, weight, geometry, margins) if wanted[0] else None,
+        pull_weight(g, input, weight_shape, geometry, margins) if wanted[1] else None,
+        pull_bias(g, weight_shape) if wanted[2] else None,
+    )
 
 
 def pull_input(g: Any, shape: Any, weight: Any, geometry: Any, margins: Sequence[int] | None = None) -> Any:

@@ -37,29 +37,28 @@ INERT.add(Notes)
 # Along the last dimensions.
 normalized_layer = defrule("layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05, cudnn_enable=True)",
                            function=lambda *args, **kwargs: normalize_layer(*args, **kwargs),
-                           joint=("input weight bias", lambda g, input, weight, bias, eps, residuals:
-                                  layer_norm_pull(g, input, weight, bias, eps, *residuals))).call
+                           joint=("input weight bias", lambda g, input, weight, bias, eps, wanted, residuals:
+                                  layer_norm_pulls(g, input, weight, bias, eps, wanted, *residuals))).call
 defrule("rms_norm(input, normalized_shape, weight=None, eps=None)", function=lambda *args, **kwargs: normalize_rms(*args, **kwargs),
         input=lambda g, input, weight, residuals: rms_norm_by_input(g if weight is None else g * weight, input, *residuals),
         weight=lambda g, input, residuals: g * (input * inverse_rms(g, input, *residuals)))
 
 # By the norms along all dimensions but the first or the last: Salimans and Kingma 2016, arXiv 1602.07868.
 normalized_weight = defrule("normalized_weight(v, size, dim)", function=lambda *args: normalize_weight(*args),
-                            joint=("v size", lambda g, v, size, dim, residuals: weight_norm_pull(g, v, size, dim, *residuals))).call
+                            joint=("v size", lambda g, v, size, dim, wanted, residuals: weight_norm_pulls(g, v, size, dim, wanted, *residuals))).call
 
 # Along the batch, for each channel or group of channels.
 normalized_batch = defrule("normalized_batch(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled)",
                            function=lambda *args: normalize_batch(*args),
-                           joint=("input weight bias", lambda g, input, weight, bias, residuals: batch_norm_pull(g, input, weight, bias, *residuals))).call
+                           joint=("input weight bias", lambda g, input, weight, wanted, residuals:
+                                  batch_norm_pulls(g, input, weight, wanted, *residuals))).call
 normalized_groups = defrule("group_norm(input, num_groups, weight=None, bias=None, eps=1e-05, cudnn_enabled=True)",
                             function=lambda *args, **kwargs: normalize_groups(*args, **kwargs),
-                            joint=("input weight bias", lambda g, input, num_groups, weight, bias, residuals:
-                                   group_norm_pull(g, input, weight, bias, num_groups, *residuals))).call
+                            joint=("input weight bias", lambda g, input, num_groups, weight, wanted, residuals:
+                                   group_norm_pulls(g, input, weight, wanted, num_groups, *residuals))).call
 defrule("native_group_norm(input, weight, bias, N, C, HxW, group, eps)", outputs=True,
-        input=lambda g, input, weight, bias, group, eps, out:
-        group_norm_pull(g[0], input, weight, bias, group, eps, *out[1:])[0] + statistics_pull(g[1], g[2], input, *out[1:]),
-        weight=lambda g, input, weight, bias, group, eps, out: group_norm_pull(g[0], input, weight, bias, group, eps, *out[1:])[1],
-        bias=lambda g: per_channel(g[0]))
+        joint=("input weight bias", lambda g, input, weight, group, eps, wanted, out:
+               native_group_norm_pulls(g, input, weight, wanted, group, eps, *out[1:])))
 
 # fmt: on
 
@@ -203,17 +202,23 @@ def normalize_layer(
     return out, Notes((shape, mean, scale))
 
 
-def layer_norm_kernel(g: Any, input: Any, weight: Any, bias: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
-    wanted = [True, weight is not None, bias is not None]
+def layer_norm_kernel(
+    g: Any, input: Any, weight: Any, bias: Any, eps: float, wanted: Any, shape: Any, mean: Any, scale: Any
+) -> Any:
     return aten.native_layer_norm_backward.default(g, input, shape, mean, scale, weight, bias, wanted)
 
 
 @fused(layer_norm_kernel)
-def layer_norm_pull(g: Any, input: Any, weight: Any, bias: Any, eps: float, shape: Any, mean: Any, scale: Any) -> Any:
+def layer_norm_pulls(
+    g: Any, input: Any, weight: Any, bias: Any, eps: float, wanted: Any, shape: Any, mean: Any, scale: Any
+) -> Any:
     dims = tuple(range(-len(shape), 0))
-    normal, scale = standardized(input, dims, eps)
-    by_input = across(g if weight is None else g * weight, normal, dims) * scale
-    return alike(by_input, input), g * normal, g
+    normal, scale = standardized(input, dims, eps) if wanted[0] or wanted[1] else (None, None)
+    return (
+        alike(across(g if weight is None else g * weight, normal, dims) * scale, input) if wanted[0] else None,
+        g * normal if wanted[1] else None,
+        g,
+    )
 
 
 def across(g: Any, normal: Any, dims: Any) -> Any:
@@ -233,16 +238,16 @@ def normalize_weight(v: Any, size: Any, dim: int) -> Any:
     return out, Notes((norms,))
 
 
-def weight_norm_kernel(g: Any, v: Any, size: Any, dim: int, norms: Any) -> Any:
+def weight_norm_kernel(g: Any, v: Any, size: Any, dim: int, wanted: Any, norms: Any) -> Any:
     return aten._weight_norm_interface_backward.default(g.contiguous(), v.contiguous(), size.contiguous(), norms, dim)
 
 
 @fused(weight_norm_kernel)
-def weight_norm_pull(g: Any, v: Any, size: Any, dim: int, norms: Any) -> Any:
+def weight_norm_pulls(g: Any, v: Any, size: Any, dim: int, wanted: Any, norms: Any) -> Any:
     """For the direction, `g` without its part along it."""
     norms = torch.norm_except_dim(v, 2, dim)
     along = (g * v).sum_to_size(norms.shape) / norms
-    return (g - v * (along / norms)) * (size / norms), along
+    return (g - v * (along / norms)) * (size / norms) if wanted[0] else None, along
 
 
 def normalize_batch(
@@ -269,30 +274,34 @@ def normalize_batch(
 
 
 def batch_norm_kernel(
-    g: Any, input: Any, weight: Any, bias: Any, training: bool, eps: float,
+    g: Any, input: Any, weight: Any, wanted: Any, training: bool, eps: float,
     mean: Any, variance: Any, used_mean: Any, scale: Any, reserve: Any, backend: int,
 ) -> Any:  # fmt: skip
     if not g.numel():  # for which the forward pass had no statistics
-        return g, *(None if each is None else torch.zeros_like(each) for each in (weight, bias))
-    wanted = [True, weight is not None, bias is not None]
+        return g, g.new_zeros(g.shape[1]), g.new_zeros(g.shape[1])
     return aten._batch_norm_impl_index_backward.default(
         backend, input, g, weight, mean, variance, used_mean, scale, training, eps, wanted, reserve
     )
 
 
 @fused(batch_norm_kernel)
-def batch_norm_pull(
-    g: Any, input: Any, weight: Any, bias: Any, training: bool, eps: float, mean: Any, variance: Any, *_: Any
+def batch_norm_pulls(
+    g: Any, input: Any, weight: Any, wanted: Any, training: bool, eps: float, mean: Any, variance: Any, *_: Any
 ) -> Any:
     dims = [0, *range(2, input.ndim)]
-    inner = g if weight is None else g * along_channels(weight, g)
+    by_bias = per_channel(g) if wanted[2] else None
+    if not (wanted[0] or wanted[1]):
+        return None, None, by_bias
     if training:
         normal, scale = standardized(input, dims, eps)
-        inner = across(inner, normal, dims)
     else:
         scale = (along_channels(variance, g) + eps).rsqrt()
         normal = (input - along_channels(mean, g)) * scale
-    return alike(inner * scale, input), per_channel(g * normal), per_channel(g)
+    by_weight = per_channel(g * normal) if wanted[1] else None
+    if not wanted[0]:
+        return None, by_weight, by_bias
+    inner = g if weight is None else g * along_channels(weight, g)
+    return alike((across(inner, normal, dims) if training else inner) * scale, input), by_weight, by_bias
 
 
 def along_channels(values: Any, like: Any) -> Any:
@@ -328,23 +337,38 @@ def sizes(input: Any) -> tuple[int, int, int]:
 
 
 def group_norm_kernel(
-    g: Any, input: Any, weight: Any, bias: Any, groups: int, eps: float, mean: Any, scale: Any
+    g: Any, input: Any, weight: Any, wanted: Any, groups: int, eps: float, mean: Any, scale: Any
 ) -> Any:
     input = in_its_format(input, input)
     g = in_its_format(g, input)
-    wanted = [True, weight is not None, weight is not None and bias is not None]  # it fails for a bias alone
+    alone = wanted[2] and weight is None  # the kernel has no bias without a weight
+    wanted = wanted[0], wanted[1], wanted[2] and not alone
     pulls = aten.native_group_norm_backward.default(g, input, mean, scale, weight, *sizes(input), groups, wanted)
-    return (*pulls[:2], per_channel(g)) if weight is None and bias is not None else pulls
+    return (*pulls[:2], per_channel(g)) if alone else pulls
 
 
 @fused(group_norm_kernel)
-def group_norm_pull(g: Any, input: Any, weight: Any, bias: Any, groups: int, eps: float, mean: Any, scale: Any) -> Any:
+def group_norm_pulls(
+    g: Any, input: Any, weight: Any, wanted: Any, groups: int, eps: float, mean: Any, scale: Any
+) -> Any:
+    by_bias = per_channel(g) if wanted[2] else None
+    if not (wanted[0] or wanted[1]):
+        return None, None, by_bias
     shape = grouped(input.shape, groups)
     normal, scale = standardized(input.reshape(shape), -1, eps)
+    by_weight = per_channel(g * normal.reshape(input.shape)) if wanted[1] else None
+    if not wanted[0]:
+        return None, by_weight, by_bias
     inner = g if weight is None else g * along_channels(weight, g)
     by_input = across(inner.reshape(shape), normal, -1) * scale
-    by_input = alike(by_input, input).reshape(input.shape)
-    return by_input, per_channel(g * normal.reshape(input.shape)), per_channel(g)
+    return alike(by_input, input).reshape(input.shape), by_weight, by_bias
+
+
+def native_group_norm_pulls(
+    g: Any, input: Any, weight: Any, wanted: Any, groups: int, eps: float, mean: Any, scale: Any
+) -> Any:
+    by_input, *others = group_norm_pulls(g[0], input, weight, wanted, groups, eps, mean, scale)
+    return by_input + statistics_pull(g[1], g[2], input, mean, scale) if wanted[0] else None, *others
 
 
 def grouped(shape: Sequence[int], groups: int) -> tuple[int, int, int]:
