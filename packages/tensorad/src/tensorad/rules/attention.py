@@ -21,11 +21,11 @@ FLASH = 1  # torch's number for the kernel that goes through the keys block by b
 safe_softmax = defrule("_safe_softmax(self, dim, dtype=None)", "ops.aten._safe_softmax.default",
                        self=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype))
 attention = defrule("attention(query, key, value, mask, dropout_p, scale)", function=lambda *args: attend(*args),
-                    joint=("query key value mask", lambda g, query, key, value, mask, scale, residuals:
-                           attention_pulls(g, query, key, value, mask, scale, *residuals))).call
+                    joint=("query key value mask", lambda g, query, key, value, mask, scale, wanted, residuals:
+                           attention_pulls(g, query, key, value, mask, scale, wanted, *residuals))).call
 flash = defrule("flash(query, key, value, mask, is_causal, scale)", function=lambda *args: attend_by_blocks(*args),
-                joint=("query key value", lambda g, query, key, value, mask, is_causal, scale, out, residuals:
-                       flash_pulls(g, query, key, value, mask, is_causal, scale, out, residuals))).call
+                joint=("query key value", lambda g, query, key, value, mask, is_causal, scale, wanted, out, residuals:
+                       flash_pulls(g, query, key, value, mask, is_causal, scale, wanted, out, residuals))).call
 
 # fmt: on
 
@@ -75,12 +75,18 @@ def attend(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, scale:
     return kept @ value, (weights, noise)
 
 
-def attention_pulls(g: Any, query: Any, key: Any, value: Any, mask: Any, scale: float, weights: Any, noise: Any) -> Any:
+def attention_pulls(
+    g: Any, query: Any, key: Any, value: Any, mask: Any, scale: float, wanted: Any, weights: Any, noise: Any
+) -> Any:
     """Back through both products and the softmax; the weights are made again where their own derivative is wanted."""
     weights = attention_weights(query, key, mask, scale) if isinstance(g, Tensor) else weights
-    kept, by_kept = (weights, g @ value.mT) if noise is None else (weights * noise, g @ value.mT * noise)
-    by_scores = softmax_pull(by_kept, weights, -1, g.dtype)
-    return by_scores @ key * scale, by_scores.mT @ query * scale, kept.mT @ g, by_scores
+    by_value = (weights if noise is None else weights * noise).mT @ g if wanted[2] else None
+    if not any((wanted[0], wanted[1], *wanted[3:])):
+        return None, None, by_value, None
+    by_kept = g @ value.mT
+    by_scores = softmax_pull(by_kept if noise is None else by_kept * noise, weights, -1, g.dtype)
+    by_query = by_scores @ key * scale if wanted[0] else None
+    return by_query, by_scores.mT @ query * scale if wanted[1] else None, by_value, by_scores
 
 
 def attend_by_blocks(query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float) -> Any:
@@ -90,16 +96,18 @@ def attend_by_blocks(query: Any, key: Any, value: Any, mask: Any, is_causal: boo
 
 
 @fused(
-    lambda g, query, key, value, mask, is_causal, scale, out, totals:
+    lambda g, query, key, value, mask, is_causal, scale, wanted, out, totals:
     aten._scaled_dot_product_flash_attention_for_cpu_backward.default(
         g, query, key, value, out, totals, 0.0, is_causal, attn_mask=mask, scale=scale
     )
 )  # fmt: skip
 def flash_pulls(
-    g: Any, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, out: Any, totals: Any
-) -> Any:
+    g: Any, query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float, wanted: Any, out: Any,
+    totals: Any,
+) -> Any:  # fmt: skip
     if is_causal:
         mask = causal(query, key) if mask is None else causal(query, key) + mask
     heads = query.shape[-3]
-    pulls = attention_pulls(g, query, repeated(key, heads), repeated(value, heads), mask, scale, None, None)
-    return pulls[0], *(each.unflatten(-3, (key.shape[-3], -1)).sum(-3) for each in pulls[1:3])
+    pulls = attention_pulls(g, query, repeated(key, heads), repeated(value, heads), mask, scale, wanted, None, None)
+    groups = key.shape[-3], -1
+    return pulls[0], *(each if each is None else each.unflatten(-3, groups).sum(-3) for each in pulls[1:3])

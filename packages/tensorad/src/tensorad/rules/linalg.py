@@ -27,22 +27,22 @@ defrule("linalg.inv(A)", "inverse", A=lambda g, out: inverse_pull(g, out))
 defrule("linalg.inv_ex(A, *, check_errors=False)", outputs=True, A=lambda g, out: inverse_pull(g[0], out[0]))
 defrule("linalg.pinv(input, rcond=None, hermitian=False, *, atol=None, rtol=None)", input=lambda g, input, out: pinv_pull(g, input, out))
 solve = defrule("linalg.solve(A, B, *, left=True)", function=lambda *args, **kwargs: solve_by_factors(*args, **kwargs),
-                joint=("A B", lambda g, A, left, out, residuals: solve_pull(g, A, left, out, residuals))).call
+                joint=("A B", lambda g, A, left, wanted, out, residuals: solve_pulls(g, A, left, wanted, out, residuals))).call
 defrule("linalg.solve_ex(A, B, *, left=True, check_errors=False)", outputs=True,
-        A=lambda g, A, left, out: solve_pull(g[0], A, left, out[0])[0], B=lambda g, A, left: torch.linalg.solve(A.mT, g[0], left=left))
+        joint=("A B", lambda g, A, left, wanted, out: solve_pulls(g[0], A, left, wanted, out[0])))
 triangular = defrule("linalg.solve_triangular(A, B, *, upper, left=True, unitriangular=False)",
-        joint=("A B", lambda g, A, upper, left, unitriangular, out: triangular_pull(g, A, upper, left, unitriangular, out))).call
+        joint=("A B", lambda g, A, upper, left, unitriangular, wanted, out: triangular_pulls(g, A, upper, left, unitriangular, wanted, out))).call
 defrule("cholesky_solve(input, input2, upper=False)",
-        joint=("input input2", lambda g, input2, upper, out: cholesky_solve_pull(g, input2, upper, out)))
+        joint=("input input2", lambda g, input2, upper, wanted, out: cholesky_solve_pulls(g, input2, upper, wanted, out)))
 defrule("cholesky_inverse(input, upper=False)", input=lambda g, input, upper, out:
         cholesky_factor_pull(-out.mT @ g @ out.mT, input, upper))
 lu_solve = defrule("linalg.lu_solve(LU, pivots, B, *, left=True, adjoint=False)",
-                   LU=lambda g, LU, pivots, left, adjoint, out: lu_solve_pull(g, LU, pivots, left, adjoint, out),
-                   B=lambda g, LU, pivots, left, adjoint: by_factors(g, LU, pivots, left, adjoint)).call
+                   joint=("LU B", lambda g, LU, pivots, left, adjoint, wanted, out:
+                          lu_solve_pulls(g, LU, pivots, left, adjoint, wanted, out))).call
 least_squares = defrule("least_squares(A, B, solution, rcond)", function=lambda A, B, solution, rcond: solution,
-                        joint=("A B", lambda g, A, B, rcond: least_squares_pull(g, A, B, rcond))).call
+                        joint=("A B", lambda g, A, B, rcond, wanted: least_squares_pulls(g, A, B, rcond, wanted))).call
 least_sums = defrule("least_sums(A, B, solution, sums)", function=lambda A, B, solution, sums: sums,
-                     joint=("A B solution", lambda g, A, B, solution: least_sums_pull(g, A, B, solution))).call
+                     joint=("A B solution", lambda g, A, B, solution, wanted: least_sums_pulls(g, A, B, solution, wanted))).call
 
 # Determinants, and the matrix exponential.
 defrule("linalg.det(A)", "det", function=lambda A: det_by_factors(A), A=lambda g, A, out, residuals: det_pull(g, A, out, *residuals))
@@ -64,9 +64,10 @@ defrule("lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True)", o
         LU_data=lambda g, LU_data_shape, unpack_data: packed(*g[1:], shape=LU_data_shape) if unpack_data else None)
 qr_factors = defrule("linalg.qr(A, mode='reduced')", outputs=True, A=lambda g, out: qr_pull(*g, *out)).call
 defrule("linalg.householder_product(input, tau)", "orgqr",
-        joint=("input tau", lambda g, input, tau: reflections_pull(g, identity(g, *g.shape[-2:]), input, tau)))
+        joint=("input tau", lambda g, input, tau, wanted: reflections_pulls(g, identity(g, *g.shape[-2:]), input, tau, wanted)))
 ormqr = defrule("ormqr(input, tau, other, left=True, transpose=False)",
-                joint=("input tau other", lambda g, input, tau, other, left, transpose: ormqr_pull(g, input, tau, other, left, transpose))).call
+                joint=("input tau other", lambda g, input, tau, other, left, transpose, wanted:
+                       ormqr_pulls(g, input, tau, other, left, transpose, wanted))).call
 
 # Decompositions by eigenvalues and singular values.
 eigh = defrule("linalg.eigh(input, UPLO='L')", outputs=True, input=lambda g, out: eigh_pull(*g, *out)).call
@@ -252,16 +253,21 @@ def solve_by_factors(A: Any, B: Any, *, left: bool = True) -> Any:
     return out, (LU, pivots)
 
 
-def solve_pull(g: Any, A: Any, left: bool, X: Any, residuals: Any = None) -> tuple[Any, Any]:
+def solve_pulls(g: Any, A: Any, left: bool, wanted: Any, X: Any, residuals: Any = None) -> tuple[Any, Any]:
     """For A X = B: A^T gB = g, gA = -gB X^T (Giles 2008)."""
     if g.ndim == A.ndim - 1:  # a vector
-        slope, g = solve_pull(g.unsqueeze(-1), A, left, X.unsqueeze(-1), residuals)
+        slope, g = solve_pulls(g.unsqueeze(-1), A, left, wanted, X.unsqueeze(-1), residuals)
         return slope, g.squeeze(-1)
     if residuals is None or isinstance(g, Tensor):
         g = torch.linalg.solve(A.mT, g, left=left)
     else:
         g = by_factors(g, *residuals, left=left)
-    return -(g @ X.mT if left else X.mT @ g), g
+    return by_system(g, X, left) if wanted[0] else None, g
+
+
+def by_system(g: Any, X: Any, left: bool) -> Any:
+    """The cotangent of A in A X = B, or in X A = B, from that of B."""
+    return -(g @ X.mT if left else X.mT @ g)
 
 
 def by_factors(g: Any, LU: Any, pivots: Any, left: bool = True, adjoint: bool = False) -> Any:
@@ -269,25 +275,29 @@ def by_factors(g: Any, LU: Any, pivots: Any, left: bool = True, adjoint: bool = 
     return torch.linalg.lu_solve(LU, pivots, g.conj(), left=left, adjoint=not adjoint).conj()
 
 
-def lu_solve_pull(g: Any, LU: Any, pivots: Any, left: bool, adjoint: bool, X: Any) -> Any:
+def lu_solve_pulls(g: Any, LU: Any, pivots: Any, left: bool, adjoint: bool, wanted: Any, X: Any) -> Any:
     """From the cotangent of A = P L U, that of L is P^T gA U^T, and that of U is L^T P^T gA."""
     g = by_factors(g, LU, pivots, left, adjoint)
-    slope = -(g @ X.mT if left else X.mT @ g)
+    if not wanted[0]:
+        return None, g
+    slope = by_system(g, X, left)
     permutation, lower, upper = torch.lu_unpack(LU, pivots)
     slope = permutation.mT @ (slope.mH if adjoint else slope)
-    return (slope @ upper.mT).tril(-1) + (lower.mT @ slope).triu()
+    return (slope @ upper.mT).tril(-1) + (lower.mT @ slope).triu(), g
 
 
-def triangular_pull(g: Any, A: Any, upper: bool, left: bool, unitriangular: bool, X: Any) -> tuple[Any, Any]:
+def triangular_pulls(g: Any, A: Any, upper: bool, left: bool, unitriangular: bool, wanted: Any, X: Any) -> Any:
     """As for any linear system, and nothing for the triangle, or the diagonal, that was not read."""
     g = solve_triangular(A.mT, g, upper=not upper, left=left, unitriangular=unitriangular)
-    slope = -(g @ X.mT if left else X.mT @ g)
+    if not wanted[0]:
+        return None, g
+    slope = by_system(g, X, left)
     return slope.triu(int(unitriangular)) if upper else slope.tril(-int(unitriangular)), g
 
 
-def cholesky_solve_pull(g: Any, factor: Any, upper: bool, X: Any) -> tuple[Any, Any]:
+def cholesky_solve_pulls(g: Any, factor: Any, upper: bool, wanted: Any, X: Any) -> tuple[Any, Any]:
     g = torch.cholesky_solve(g.conj(), factor, upper).conj()
-    return g, cholesky_factor_pull(-g @ X.mT, factor, upper)
+    return g, cholesky_factor_pull(by_system(g, X, True), factor, upper) if wanted[1] else None
 
 
 def cholesky_factor_pull(g: Any, factor: Any, upper: bool) -> Any:
@@ -296,22 +306,22 @@ def cholesky_factor_pull(g: Any, factor: Any, upper: bool) -> Any:
     return (factor.triu().conj() @ both).triu() if upper else (both @ factor.tril().conj()).tril()
 
 
-def least_squares_pull(g: Any, A: Any, B: Any, rcond: float | None) -> tuple[Any, Any]:
+def least_squares_pulls(g: Any, A: Any, B: Any, rcond: float | None, wanted: Any) -> tuple[Any, Any]:
     """Through the solution as pinv(A) B."""
     if g.ndim == A.ndim - 1:
-        slope, g = least_squares_pull(g.unsqueeze(-1), A, B.unsqueeze(-1), rcond)
+        slope, g = least_squares_pulls(g.unsqueeze(-1), A, B.unsqueeze(-1), rcond, wanted)
         return slope, g.squeeze(-1)
     P = torch.linalg.pinv(A, rtol=rcond)
-    return pinv_pull(g @ B.mT, A, P), P.mT @ g
+    return pinv_pull(g @ B.mT, A, P) if wanted[0] else None, P.mT @ g
 
 
-def least_sums_pull(g: Any, A: Any, B: Any, solution: Any) -> tuple[Any, Any, None]:
+def least_sums_pulls(g: Any, A: Any, B: Any, solution: Any, wanted: Any) -> tuple[Any, Any, None]:
     """For the squares of A X - B, summed. At its least value, a sum does not change with X."""
     if solution.ndim == A.ndim - 1:
-        slope, g, _ = least_sums_pull(g, A, B.unsqueeze(-1), solution.unsqueeze(-1))
+        slope, g, _ = least_sums_pulls(g, A, B.unsqueeze(-1), solution.unsqueeze(-1), wanted)
         return slope, g.squeeze(-1), None
     slope = 2 * g.unsqueeze(-2) * (A @ solution - B).conj()
-    return slope @ solution.mT, -slope, None
+    return slope @ solution.mT if wanted[0] else None, -slope, None
 
 
 def transposed(A: Any) -> bool:
@@ -465,7 +475,7 @@ def qr_pull(g_q: Any, g_r: Any, Q: Any, R: Any) -> Any:
     return solve_triangular(R.mT, g, upper=False, left=False)
 
 
-def reflections_pull(left: Any, right: Any, input: Any, tau: Any) -> tuple[Any, Any]:
+def reflections_pulls(left: Any, right: Any, input: Any, tau: Any, wanted: Any) -> tuple[Any, Any]:
     """Cotangents of Householder vectors and factors, from that of Q, which is `left` times the transpose of `right`.
 
     Q = 1 - V T V^H with T = (1 + D N)^-1 D, where D is diagonal with tau and N the strict upper triangle of V^H V
@@ -480,22 +490,26 @@ def reflections_pull(left: Any, right: Any, input: Any, tau: Any) -> tuple[Any, 
     T = solve_triangular(B, torch.diag_embed(tau), upper=True)
     by_left, by_right = V.mH @ left, V.mH @ right
     g_T = solve_triangular(B.mH, -by_left @ by_right.mH, upper=False)
+    g_tau = (g_T * (unit - N @ T).conj()).sum(-1).conj() if wanted[1] else None
+    if not wanted[0]:
+        return None, g_tau
     g_N = -(D.conj() * g_T @ T.mH).triu(1)
     g_V = V @ (g_N + g_N.mH) - left @ (by_right.mH @ T.mH) - right @ (by_left.mH @ T)
-    g_tau = (g_T * (unit - N @ T).conj()).sum(-1)
     g_input = g_V.tril(-1)
     if input.shape[-1] > count:
         g_input = torch.cat([g_input, torch.zeros_like(input[..., count:])], -1)
-    return g_input.conj(), g_tau.conj()
+    return g_input.conj(), g_tau
 
 
-def ormqr_pull(g: Any, input: Any, tau: Any, other: Any, left: bool, transpose: bool) -> tuple[Any, Any, Any]:
+def ormqr_pulls(g: Any, input: Any, tau: Any, other: Any, left: bool, transpose: bool, wanted: Any) -> Any:
     """Q times `other` is linear in `other`; in Q, an outer product of g and `other`, in the order that their place asks."""
+    by_other = ormqr(input, tau, g.conj(), left, not transpose).conj() if wanted[2] else None
+    if not (wanted[0] or wanted[1]):
+        return None, None, by_other
     factors = (g, other) if left else (other.mT, g.mT)
     if transpose:  # Q^H is conjugated
         factors = factors[1].conj(), factors[0].conj()
-    g_input, g_tau = reflections_pull(*factors, input, tau)
-    return g_input, g_tau, ormqr(input, tau, g.conj(), left, not transpose).conj()
+    return *reflections_pulls(*factors, input, tau, wanted), by_other
 
 
 def eigh_pull(g_values: Any, g_vectors: Any, values: Any, V: Any) -> Any:
