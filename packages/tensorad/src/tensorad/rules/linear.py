@@ -53,13 +53,13 @@ defrule("baddbmm(input, batch1, batch2, *, beta=1, alpha=1)", input=lambda g, be
 defrule("addbmm(input, batch1, batch2, *, beta=1, alpha=1)", input=lambda g, beta: scaled(g, beta),
         batch1=lambda g, batch2, alpha: scaled(g @ batch2.mT, alpha), batch2=lambda g, batch1, alpha: scaled(batch1.mT @ g, alpha))
 
-# Many operands. Two have an op of their own, so that the cotangent of a constant is not computed.
-multi_dot = defrule("linalg.multi_dot(tensors)", joint=("tensors", lambda g, tensors: multi_dot_cotangents(g, tensors))).call
+# Many operands. Two have an op of their own, so that what only the cotangent of a constant needs is not saved.
+multi_dot = defrule("linalg.multi_dot(tensors)", joint=("tensors", lambda g, tensors, wanted: multi_dot_cotangents(g, tensors, wanted))).call
 einsum_of_two = defrule("einsum_of_two(input, other, equation)", function=lambda a, b, equation: torch.einsum(equation, a, b),
                         input=lambda g, input_shape, other, equation: contracted(g, equation, 0, (input_shape, other.shape), other),
                         other=lambda g, input, other_shape, equation: contracted(g, equation, 1, (input.shape, other_shape), input)).call
 einsum_of_many = defrule("einsum_of_many(equation, tensors)", function=lambda equation, tensors: torch.einsum(equation, *tensors),
-                         joint=("tensors", lambda g, equation, tensors: einsum_cotangents(g, equation, tensors))).call
+                         joint=("tensors", lambda g, equation, tensors, wanted: einsum_cotangents(g, equation, tensors, wanted))).call
 
 # fmt: on
 
@@ -148,7 +148,7 @@ def blocks(g: Any, outer: Sequence[int], inner: Sequence[int]) -> Any:
     return pairs.permute([*range(0, 2 * n, 2), *range(1, 2 * n, 2)])
 
 
-def multi_dot_cotangents(g: Any, tensors: Sequence[Any]) -> list[Any]:
+def multi_dot_cotangents(g: Any, tensors: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
     """For each factor, the ones before it transposed, times g, times the ones behind it transposed."""
     first, *_, last = tensors
     chain = [
@@ -161,6 +161,8 @@ def multi_dot_cotangents(g: Any, tensors: Sequence[Any]) -> list[Any]:
     count = len(chain)
     return [
         torch.linalg.multi_dot([*turned[count - place :], g, *turned[: count - place - 1]]).reshape(each.shape)
+        if wanted[place]
+        else None
         for place, each in enumerate(tensors)
     ]
 
@@ -190,10 +192,11 @@ def spelled(*arguments: Any) -> tuple[Any, ...]:
     return (f"{terms}->{term(arguments[-1])}" if len(arguments) % 2 else terms), *operands
 
 
-def einsum_cotangents(g: Any, equation: str, tensors: Sequence[Any]) -> list[Any]:
+def einsum_cotangents(g: Any, equation: str, tensors: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
     shapes = tuple(each.shape for each in tensors)
     return [
-        contracted(g, equation, place, shapes, *tensors[:place], *tensors[place + 1 :]) for place in range(len(tensors))
+        contracted(g, equation, place, shapes, *tensors[:place], *tensors[place + 1 :]) if asked else None
+        for place, asked in enumerate(wanted)
     ]
 
 

@@ -25,12 +25,12 @@ MKLDNN_LSTM = 2  # torch's number for it among the modes of mkldnn_rnn_layer
 
 lstm_layer = defrule(
     "lstm_layer(input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse)", outputs=True, function=lambda *args: run_lstm_layer(*args),
-    joint=("input h c w_ih w_hh b_ih b_hh w_hr", lambda g, input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, out, residuals:
-           pull_lstm_layer(g, (input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr), sizes, reverse, out, residuals))).call
+    joint=("input h c w_ih w_hh b_ih b_hh w_hr", lambda g, input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, wanted, out, residuals:
+           pull_lstm_layer(g, (input, h, c, w_ih, w_hh, b_ih, b_hh, w_hr), sizes, reverse, wanted, out, residuals))).call
 gru_layer = defrule(
     "gru_layer(input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)", outputs=True, function=lambda *args: run_gru(*args),
-    joint=("input h w_ih w_hh b_ih b_hh", lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, out, residuals:
-           gru_pulls(g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, out, residuals))).call
+    joint=("input h w_ih w_hh b_ih b_hh", lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, wanted, out, residuals:
+           gru_pulls(g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, wanted, out, residuals))).call
 
 # fmt: on
 
@@ -102,7 +102,7 @@ def run_lstm(
     return (torch.cat(outs), hs.last(), cs.last()), stacked(kept)
 
 
-def lstm_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
+def lstm_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out: Any, residuals: Any) -> Any:
     """What each step pulls back to its gates, with slopes found for all steps at once; and from there to the operands."""
     input, h, c, w_ih, w_hh, _, _, w_hr = operands
     i, f, new, o, cells = (
@@ -123,9 +123,11 @@ def lstm_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, resid
         pulled[t] = g_gates = torch.cat([g_c, g_c, g_c, g_h], -1) * slopes[t]
         hs.now, cs.now = g_gates @ w_hh, g_c * f[t]
     by_gates = torch.cat(pulled)
-    by_w_hr = None if w_hr is None else torch.cat(projected).mT @ (o * bent)
-    by_input, by_w_ih, by_b = by_gates @ w_ih, by_gates.mT @ input, by_gates.sum(0)
-    by_w_hh = by_gates.mT @ previous(out[0], h, sizes, reverse)
+    by_input = by_gates @ w_ih if wanted[0] else None
+    by_w_ih = by_gates.mT @ input if wanted[3] else None
+    by_w_hh = by_gates.mT @ previous(out[0], h, sizes, reverse) if wanted[4] else None
+    by_b = by_gates.sum(0) if wanted[5] or wanted[6] else None
+    by_w_hr = torch.cat(projected).mT @ (o * bent) if wanted[7] else None
     return by_input, hs.last(), cs.last(), by_w_ih, by_w_hh, by_b, by_b, by_w_hr
 
 
@@ -144,10 +146,10 @@ def run_lstm_layer(*args: Any) -> Any:
     return (out.flatten(0, 1), h_n, c_n), space
 
 
-def pull_lstm_layer(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
+def pull_lstm_layer(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out: Any, residuals: Any) -> Any:
     """By the kernel's own backward pass, if the forward pass was the kernel's, and for the first order."""
     if isinstance(g[0], Tensor) or isinstance(residuals, tuple):
-        return lstm_pulls(g, operands, sizes, reverse, out, residuals)
+        return lstm_pulls(g, operands, sizes, reverse, wanted, out, residuals)
     input, h, c, w_ih, w_hh, b_ih, b_hh, _ = operands
     weights, options = for_kernel(w_ih, w_hh, b_ih, b_hh)
     by_input, by_w_ih, by_w_hh, by_b_ih, by_b_hh, by_h, by_c = aten.mkldnn_rnn_layer_backward.default(
@@ -187,7 +189,7 @@ def run_gru(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, size
     return (torch.cat(outs), hs.last()), stacked(kept)
 
 
-def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residuals: Any) -> Any:
+def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out: Any, residuals: Any) -> Any:
     """As `lstm_pulls`. The new state's gate is pulled at twice: from the input, and from the state through `r`."""
     input, h, w_ih, w_hh, _, _ = operands
     r, z, new, fed = run_gru(*operands, sizes=sizes, reverse=reverse)[1] if isinstance(g[0], Tensor) else residuals
@@ -206,8 +208,13 @@ def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, residu
     width = h.shape[-1]
     by_driven = torch.cat([by_hidden[:, : 2 * width], torch.cat(outer) * by_new], -1)
     return (
-        by_driven @ w_ih, hs.last(), by_driven.mT @ input, by_hidden.mT @ before, by_driven.sum(0), by_hidden.sum(0)
-    )  # fmt: skip
+        by_driven @ w_ih if wanted[0] else None,
+        hs.last(),
+        by_driven.mT @ input if wanted[2] else None,
+        by_hidden.mT @ before if wanted[3] else None,
+        by_driven.sum(0) if wanted[4] else None,
+        by_hidden.sum(0) if wanted[5] else None,
+    )
 
 
 def run(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool, bend: Any) -> Any:
@@ -221,7 +228,7 @@ def run(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: A
     return torch.cat(outs), hs.last()
 
 
-def pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, slope: Any) -> Any:
+def pulls(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out: Any, slope: Any) -> Any:
     """As `lstm_pulls`, with a slope that is a function of the output."""
     input, h, w_ih, w_hh, _, _ = operands
     slopes, by_out = slope(out[0]).split(sizes), g[0].split(sizes)
@@ -232,8 +239,10 @@ def pulls(g: Any, operands: Any, sizes: Any, reverse: bool, out: Any, slope: Any
         pulled[t] = (hs.before(sizes[t]) + by_out[t]) * slopes[t]
         hs.now = pulled[t] @ w_hh
     total = torch.cat(pulled)
-    by_b = total.sum(0)
-    return total @ w_ih, hs.last(), total.mT @ input, total.mT @ previous(out[0], h, sizes, reverse), by_b, by_b
+    by_b = total.sum(0) if wanted[4] or wanted[5] else None
+    by_w_ih = total.mT @ input if wanted[2] else None
+    by_w_hh = total.mT @ previous(out[0], h, sizes, reverse) if wanted[3] else None
+    return total @ w_ih if wanted[0] else None, hs.last(), by_w_ih, by_w_hh, by_b, by_b
 
 
 def simple_layer(kind: str, bend: Callable[..., Any], slope: Callable[..., Any]) -> Callable[..., Any]:
@@ -244,8 +253,8 @@ def simple_layer(kind: str, bend: Callable[..., Any], slope: Callable[..., Any])
         function=lambda *args: run(*args, bend=bend),
         joint=(
             "input h w_ih w_hh b_ih b_hh",
-            lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, out: pulls(
-                g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, out, slope
+            lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, wanted, out: pulls(
+                g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, wanted, out, slope
             ),
         ),
     ).call

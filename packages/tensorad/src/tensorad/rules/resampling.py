@@ -29,15 +29,11 @@ STEEPNESS = -0.75  # of the cubic that torch interpolates by, at 1
 
 # fmt: off
 
-# An image at the places of a grid. What is constant has no part in the work.
-sampled = defrule("sampled(input, grid, mode, padding, corners)", function=torch.grid_sampler,
-                  joint=("input grid", lambda g, input, grid, mode, padding, corners: by_both(g, input, grid, mode, padding, corners))).call
-sampled_constant = defrule("sampled_constant(grid, input, mode, padding, corners)",
-                           function=lambda grid, input, *options: torch.grid_sampler(input, grid, *options),
-                           grid=lambda g, grid, input, mode, padding, corners: by_grid(g, input, grid, mode, padding, corners)).call
-sampled_at_constant = linear("sampled_at_constant(input, grid, mode, padding, corners)", function=torch.grid_sampler,
-                             input=lambda g, input_shape, grid, mode, padding, corners:
-                             by_image(g, input_shape, grid, mode, padding, corners)).call
+# An image at the places of a grid.
+defrule("grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners)", "grid_sampler_2d", "grid_sampler_3d",
+        joint=("input grid", lambda g, input, grid, input_shape, interpolation_mode, padding_mode, align_corners, wanted:
+               sampler_pulls(g, input, grid, input_shape, wanted, interpolation_mode, padding_mode, align_corners)),
+        needed_for={"input": "grid"})
 linear("affine_grid_generator(theta, size, align_corners)", theta=lambda g, size, align_corners: affine_sums(g, size, align_corners))
 affine_sums = linear("affine_sums(grid, size, corners)", function=aten.affine_grid_generator_backward.default,
                      grid=lambda g, size, corners: torch.affine_grid_generator(g, size, corners))
@@ -98,26 +94,18 @@ for _ndim, _names, _has_corners in [
             interpolation(_name, _ndim, _has_corners)
 
 
-@composed("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
-def grid_sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
-    options = interpolation_mode, padding_mode, align_corners
-    if type(grid) is not Tensor:
-        return sampled_at_constant(input, grid, *options)
-    return sampled(input, grid, *options) if type(input) is Tensor else sampled_constant(grid, input, *options)
-
-
-def sampler_kernel(wanted: list[bool], g: Any, input: Any, grid: Any, *options: Any) -> Any:
+def sampler_kernel(g: Any, input: Any, grid: Any, shape: Any, wanted: Any, *options: Any) -> Any:
+    """Which computes the grid's cotangent in any case: from zeros, if the image was not saved."""
     kernel = aten.grid_sampler_2d_backward if g.ndim == 4 else aten.grid_sampler_3d_backward
-    return kernel.default(g, input, grid, *options, wanted)
+    return kernel.default(g, g.new_zeros(()).expand(shape) if input is None else input, grid, *options, wanted)
 
 
-@fused(lambda *args: sampler_kernel([True, True], *args))
-def by_both(g: Any, input: Any, grid: Any, mode: int, padding: int, corners: bool) -> tuple[Any, Any]:
-    options = mode, padding, corners
-    return by_image(g, input.shape, grid, *options), by_grid(g, input, grid, *options)
+@fused(sampler_kernel)
+def sampler_pulls(g: Any, input: Any, grid: Any, shape: Any, wanted: Any, *options: Any) -> tuple[Any, Any]:
+    by_input = by_image(g, shape, grid, *options) if wanted[0] else None
+    return by_input, by_grid(g, input, grid, *options) if wanted[1] else None
 
 
-@fused(lambda g, shape, *args: sampler_kernel([True, False], g, g.new_zeros(()).expand(shape), *args)[0])
 def by_image(g: Any, shape: Any, grid: Any, mode: int, padding: int, corners: bool) -> Any:
     """Each place's cotangent, in shares, to the pixels around it."""
     flat = (*shape[:2], math.prod(shape[2:]))
@@ -128,7 +116,6 @@ def by_image(g: Any, shape: Any, grid: Any, mode: int, padding: int, corners: bo
     return total.reshape(shape)
 
 
-@fused(lambda *args: sampler_kernel([False, True], *args)[1])
 def by_grid(g: Any, input: Any, grid: Any, mode: int, padding: int, corners: bool) -> Any:
     """How the shares of the pixels around a place change as it moves, times what the pixels are to g."""
     flat = input.flatten(2)

@@ -15,13 +15,13 @@ from tensorad.rules.reductions import same
 scatter_extreme = defrule("scatter_extreme(input, dim, index, src, reduce, include_self)",
                           function=lambda input, dim, index, src, reduce, include_self:
                           torch.scatter_reduce(input, dim, index, src, reduce, include_self=include_self),
-                          joint=("input src", lambda g, input, dim, index, src, include_self, out:
-                                 extreme_shares(g, input, dim, index, src, include_self, out))).call
+                          joint=("input src", lambda g, input, dim, index, src, include_self, wanted, out:
+                                 extreme_shares(g, input, dim, index, src, include_self, wanted, out))).call
 scatter_product = defrule("scatter_product(input, dim, index, src, include_self)",
                           function=lambda input, dim, index, src, include_self:
                           torch.scatter_reduce(input, dim, index, src, "prod", include_self=include_self),
-                          joint=("input src", lambda g, input, dim, index, src, include_self:
-                                 factor_shares(g, input, dim, index, src, include_self))).call
+                          joint=("input src", lambda g, input, dim, index, src, include_self, wanted:
+                                 factor_shares(g, input, dim, index, src, include_self, wanted))).call
 segments = defrule("segments(input, reduce, lengths, offsets, dim, unsafe, initial)",
                    function=lambda input, reduce, lengths, offsets, dim, unsafe, initial: torch.segment_reduce(
                        input, reduce, lengths=lengths, offsets=offsets, axis=dim, unsafe=unsafe, initial=initial),
@@ -72,25 +72,33 @@ def segment_reduce(
     return segments(data, reduce, lengths, offsets, axis, unsafe, initial)
 
 
-def extreme_shares(g: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool, out: Any) -> tuple[Any, Any]:
+def extreme_shares(
+    g: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool, wanted: Any, out: Any
+) -> tuple[Any, Any]:
     """Each value that is the largest (or smallest) of its place gets a part of g, the same for all of them."""
     used = src[tuple(slice(size) for size in index.shape)]
     candidate = torch.ones_like(out) if include_self else torch.ones_like(out).scatter(dim, index, 0)
     mine = (input == out) * candidate
     theirs = (used == out.gather(dim, index)) * torch.ones_like(used)
     share = g / mine.scatter_add(dim, index, theirs)
-    return share * mine, in_corner(share.gather(dim, index) * theirs, src.shape)
+    by_src = in_corner(share.gather(dim, index) * theirs, src.shape) if wanted[1] else None
+    return share * mine if wanted[0] else None, by_src
 
 
-def factor_shares(g: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool) -> tuple[Any, Any]:
+def factor_shares(
+    g: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool, wanted: Any
+) -> tuple[Any, Any]:
     """Each factor gets g times the others of its place, of which the element there before is one."""
     used = src[tuple(slice(size) for size in index.shape)]
     first = input if include_self else input.scatter(dim, index, 1)
     own = torch.arange(input.numel(), device=input.device).reshape(input.shape)
     groups = torch.cat([own.flatten(), own.gather(dim, index).flatten()])
     shares = g.flatten()[groups] * other_factors(torch.cat([first.flatten(), used.flatten()]), groups)
-    mine, theirs = shares[: input.numel()].reshape(input.shape), shares[input.numel() :].reshape(used.shape)
-    return mine if include_self else mine.scatter(dim, index, 0), in_corner(theirs, src.shape)
+    by_src = in_corner(shares[input.numel() :].reshape(used.shape), src.shape) if wanted[1] else None
+    if not wanted[0]:
+        return None, by_src
+    mine = shares[: input.numel()].reshape(input.shape)
+    return mine if include_self else mine.scatter(dim, index, 0), by_src
 
 
 def segment_shares(
