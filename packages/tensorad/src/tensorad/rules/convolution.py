@@ -121,8 +121,9 @@ def pulls(
     margins: Sequence[int] | None = None,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """The cotangents of input, weight and bias, those that are wanted; from one kernel where it takes the case."""
-    by_kernel = wanted[0] and wanted[1] and margins is None and g.ndim == len(weight_shape)
-    if by_kernel and not isinstance(g, Tensor) and not g.is_complex():
+    fits = margins is None and g.ndim == len(weight_shape) and not isinstance(g, Tensor) and not g.is_complex()
+    # For a bias, the kernel computes the weight's cotangent too. And it takes input and weight: one may not be saved.
+    if fits and (wanted[1] or not wanted[2]) and input is not None and weight is not None:
         return aten.convolution_backward.default(g, input, weight, g.shape[1:2], *geometry, wanted)
     return (
         pull_input(g, shape, weight, geometry, margins) if wanted[0] else None,
