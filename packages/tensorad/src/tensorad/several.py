@@ -34,7 +34,7 @@ class Outputs:
 
     def __init__(self, values: Any, shape: Shapes | None = None) -> None:
         self.values = values
-        self.shape = shape or Shapes(value.shape for value in values)
+        self.shape = shape or Shapes([value.shape for value in values])
 
 
 class Parts:

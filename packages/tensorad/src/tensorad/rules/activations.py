@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from tensorad.errors import ArgumentError
-from tensorad.op import OPS, composed, defrule, fused, linear
-from tensorad.operands import plain
+from tensorad.op import OPS, composed, defrule, fused, linear, register
+from tensorad.operands import lifted, plain
 from tensorad.operators import replace_value
 
 aten = torch.ops.aten
@@ -142,7 +142,7 @@ def allow_inplace(call: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(call)
     def function(input: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
         value = call(input, *args, **kwargs)
-        return replace_value(input, value) if inplace else value
+        return replace_value(lifted(input), value) if inplace else value
 
     return function
 
@@ -151,7 +151,7 @@ for _name in (
     "relu relu6 leaky_relu rrelu elu celu selu silu mish hardtanh hardswish hardsigmoid threshold "
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
 ).split():
-    composed(f"nn.functional.{_name}")(allow_inplace(OPS[_name]))
+    register(f"nn.functional.{_name}", allow_inplace(OPS[_name]))
 
 
 @fused(aten.threshold_backward.default)

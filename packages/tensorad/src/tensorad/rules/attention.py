@@ -14,6 +14,7 @@ from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
 choose = torch._fused_sdp_choice  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+attend_by_blocks: Any = torch._scaled_dot_product_flash_attention_for_cpu  # pyright: ignore[reportPrivateImportUsage]
 FLASH = 1  # torch's number for the kernel that goes through the keys block by block
 
 # fmt: off
@@ -23,9 +24,9 @@ safe_softmax = defrule("_safe_softmax(self, dim, dtype=None)", "ops.aten._safe_s
 attention = defrule("attention(query, key, value, mask, dropout_p, scale)", function=lambda *args: attend(*args),
                     joint=("query key value mask", lambda g, query, key, value, mask, scale, wanted, residuals:
                            attention_pulls(g, query, key, value, mask, scale, wanted, *residuals))).call
-flash = defrule("flash(query, key, value, mask, is_causal, scale)", function=lambda *args: attend_by_blocks(*args),
-                joint=("query key value", lambda g, query, key, value, mask, is_causal, scale, wanted, out, residuals:
-                       flash_pulls(g, query, key, value, mask, is_causal, scale, wanted, out, residuals))).call
+flash = defrule("flash(query, key, value, dropout_p, is_causal, *, attn_mask, scale)", function=attend_by_blocks,
+                joint=("query key value", lambda g, query, key, value, attn_mask, is_causal, scale, wanted, out, residuals:
+                       flash_pulls(g, query, key, value, attn_mask, is_causal, scale, wanted, out, residuals))).call
 
 # fmt: on
 
@@ -43,7 +44,7 @@ def scaled_dot_product_attention(
     if mask is not None and mask.dtype == torch.bool:
         attn_mask = mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -math.inf)
     if chosen == FLASH and q.is_cpu and type(attn_mask) is not Tensor:
-        return flash(query, key, value, mask, is_causal, scale)
+        return flash(query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale)
     if enable_gqa:
         key, value = (repeated(each, q.shape[-3]) for each in (key, value))
     if is_causal and attn_mask is not None:
@@ -87,12 +88,6 @@ def attention_pulls(
     by_scores = softmax_pull(by_kept if noise is None else by_kept * noise, weights, -1, g.dtype)
     by_query = by_scores @ key * scale if wanted[0] else None
     return by_query, by_scores.mT @ query * scale if wanted[1] else None, by_value, by_scores
-
-
-def attend_by_blocks(query: Any, key: Any, value: Any, mask: Any, is_causal: bool, scale: float) -> Any:
-    return aten._scaled_dot_product_flash_attention_for_cpu.default(
-        query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale
-    )
 
 
 @fused(

@@ -13,6 +13,7 @@ from tensorad.errors import ArgumentError, ShapeError
 from tensorad.grad import Grad
 from tensorad.op import composed, defrule, fused, linear
 from tensorad.operands import plain
+from tensorad.rules.reductions import log_softmax_pull
 from tensorad.tensor import Tensor
 
 aten = torch.ops.aten
@@ -195,10 +196,13 @@ def cross_entropy(
 ) -> Any:  # fmt: skip
     """Of classes by number, or by probability where the target has the shape of the input."""
     dim = min(1, input.ndim - 1)
-    logs = input.log_softmax(dim)
     reduction = named(reduction, size_average, reduce)
+    by_number = target.shape != input.shape
+    if by_number and not label_smoothing and dim == 1 and type(input) is Tensor and type(weight) is not Tensor:
+        return entropy(input, target, weight, get_enum(reduction), ignore_index)
+    logs = input.log_softmax(dim)
     hard: Any = None
-    if target.shape != input.shape:
+    if by_number:
         hard = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
         if not label_smoothing:
             return hard
@@ -218,8 +222,11 @@ def cross_entropy(
     return (1 - label_smoothing) * hard + reduced(smooth, reduction, total) * (label_smoothing / count)
 
 
-def nll_row(kind: str) -> Callable[..., Any]:
-    """The op of torch's kernels nll_loss and nll_loss2d; each row's derivative is linear, and that one's is the row again."""
+def nll_rows(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The ops of torch's kernels nll_loss and nll_loss2d, of logarithms and of what a log_softmax is taken of.
+
+    Each row's derivative is linear, and that one's is the row again.
+    """
     forward, backward = getattr(aten, f"{kind}_forward").default, getattr(aten, f"{kind}_backward").default
     cotangent = fused(backward)(
         linear(
@@ -230,15 +237,38 @@ def nll_row(kind: str) -> Callable[..., Any]:
             ),
         ).call
     )
-    return defrule(
+    of_logs = defrule(
         f"{kind}(input, target, weight, kind, ignored)",
         function=forward,
         input=lambda g, input, target, weight, kind, ignored, residuals:
         cotangent(g, input, target, weight, kind, ignored, residuals),
     ).call  # fmt: skip
+    return of_logs, defrule(
+        f"{kind}_of_softmax(input, target, weight, kind, ignored)",
+        function=forward,
+        input=lambda g, input, target, weight, kind, ignored, residuals:
+        through_softmax(cotangent, g, input, target, weight, kind, ignored, residuals),
+    ).call  # fmt: skip
 
 
-nll_of_rows, nll_of_images = nll_row("nll_loss"), nll_row("nll_loss2d")
+nll_of_rows, entropy_of_rows = nll_rows("nll_loss")
+nll_of_images, entropy_of_images = nll_rows("nll_loss2d")
+
+
+def entropy(input: Any, target: Any, weight: Any, kind: int, ignored: int) -> Any:
+    """The cross entropy as one op: of the logarithms, in the input's place.
+
+    The input itself need not be kept. All derivatives of log_softmax are the same at its own value, which differs from
+    the input by a shift.
+    """
+    logs = Tensor(torch.log_softmax(input.data, 1), input.node or input.leaf())
+    return nll(logs, target, weight, kind, ignored, entropy_of_rows, entropy_of_images)
+
+
+def through_softmax(cotangent: Callable[..., Any], g: Any, input: Any, *args: Any) -> Any:
+    """The cotangent of what a log_softmax was taken of; on torch tensors, `input` is that log_softmax already."""
+    logs = input.log_softmax(1) if isinstance(input, Tensor) else input
+    return log_softmax_pull(cotangent(g, logs, *args), logs, 1, logs.dtype)
 
 
 @composed("nll_loss")
@@ -252,15 +282,18 @@ def nll_loss(
     return nll(input, target, weight, get_enum(reduction), ignore_index)
 
 
-def nll(input: Any, target: Any, weight: Any, kind: int, ignored: int) -> Any:
+def nll(
+    input: Any, target: Any, weight: Any, kind: int, ignored: int, of_rows: Any = nll_of_rows,
+    of_images: Any = nll_of_images,
+) -> Any:  # fmt: skip
     """By torch's kernels, which are for 1, 2 and 4 dimensions."""
     if input.ndim <= 2:
-        return nll_of_rows(input, target, weight, kind, ignored)
+        return of_rows(input, target, weight, kind, ignored)
     if input.ndim == 4:
-        return nll_of_images(input, target, weight, kind, ignored)
+        return of_images(input, target, weight, kind, ignored)
     count, classes, *sizes = input.shape
     image = 1, math.prod(sizes)
-    out = nll_of_images(input.reshape(count, classes, *image), target.reshape(count, *image), weight, kind, ignored)
+    out = of_images(input.reshape(count, classes, *image), target.reshape(count, *image), weight, kind, ignored)
     return out.reshape(target.shape) if kind == NONE else out
 
 
