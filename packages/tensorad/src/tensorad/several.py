@@ -128,7 +128,7 @@ class JointOp(Op):
         """
         if "wanted" in self.saves:
             saved = list(saved)
-            saved[self.saves.index("wanted")] = tuple(parent in wanted for parent in node.parents)
+            saved[self.saves.index("wanted")] = tuple(map(wanted.__contains__, node.parents))
         shares = self.pulls[0](g, saved)
         if len(shares) != len(node.parents):
             raise miscounted(len(shares), node)

@@ -92,6 +92,15 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
     """The op max_pool in `count` dimensions, under the names that torch has for it."""
     name = f"max_pool{count}d"
     both = by_window(name, function, back)
+    maxima = Op(
+        f"{name}(input, kernel_size, stride, padding, dilation, ceil_mode)",
+        {
+            "input": lambda g, input_shape, kernel_size, stride, padding, dilation, ceil_mode, residuals: back(
+                g, blank(g, input_shape), kernel_size, stride or (), padding, dilation, ceil_mode, residuals
+            )
+        },
+        function,
+    ).call
 
     def with_indices(
         input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
@@ -103,8 +112,8 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
         input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:  # fmt: skip
-        found = with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
-        return found if return_indices else found[0]
+        op = with_indices if return_indices else maxima
+        return op(input, kernel_size, stride, padding, dilation, ceil_mode)
 
     composed(name)(call)
     composed(f"{name}_with_indices", f"_C._nn.{name}_with_indices", f"ops.aten.{name}_with_indices")(with_indices)
@@ -162,7 +171,7 @@ fractional_max_pool(3, kernels.fractional_max_pool3d, fractional_3d_back)
 
 def blank(g: Any, shape: Any) -> Any:
     """For an argument of which a kernel reads no more than the shape: a tensor with the memory of one number."""
-    return torch.empty((), dtype=g.dtype, device=g.device).expand(shape)
+    return g.new_empty_strided(shape, (0,) * len(shape))
 
 
 def high(value: Any) -> Any:
