@@ -85,21 +85,21 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
 def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
     """What the target is seeded with: a Tensor if the pass is to be recorded, else a torch tensor."""
     if cotangent is None:
-        seed = torch.ones_like(target.data)
-    else:
-        try:
-            seed = cotangent if isinstance(cotangent, Tensor) else torch.as_tensor(plain(cotangent))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ArgumentError(f"a cotangent is a Tensor or something to make one of, not {cotangent!r}") from error
-        if seed.shape != target.shape:
-            raise ShapeError(
-                f"the cotangent has shape {tuple(seed.shape)} and the target {tuple(target.shape)}: they must agree; "
-                "without a cotangent the sum of the target's elements is differentiated"
-            )
-        if seed.is_complex() and not target.dtype.is_complex:
-            raise ArgumentError(f"a complex cotangent for a target of dtype {target.dtype}")
-        seed = seed.to(dtype=target.dtype, device=target.device)
-        seed = seed.conj_physical() if seed.is_complex() else seed
+        ones = torch.ones_like(target.data)
+        return Tensor(ones) if contexts else ones
+    try:
+        seed = cotangent if isinstance(cotangent, Tensor) else torch.as_tensor(plain(cotangent))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"a cotangent is a Tensor or something to make one of, not {cotangent!r}") from error
+    if seed.shape != target.shape:
+        raise ShapeError(
+            f"the cotangent has shape {tuple(seed.shape)} and the target {tuple(target.shape)}: they must agree; "
+            "without a cotangent the sum of the target's elements is differentiated"
+        )
+    if seed.is_complex() and not target.dtype.is_complex:
+        raise ArgumentError(f"a complex cotangent for a target of dtype {target.dtype}")
+    seed = seed.to(dtype=target.dtype, device=target.device)
+    seed = seed.conj_physical() if seed.is_complex() else seed
     return plain(seed) if not contexts else seed if isinstance(seed, Tensor) else Tensor(seed)
 
 

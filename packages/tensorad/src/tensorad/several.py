@@ -66,14 +66,13 @@ class OpWithOutputs(Op):
     """An op with several outputs: its rules are given a tuple of cotangents, its call returns torch's kind of tuple."""
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
-        super().__init__(signature, rules, lambda *args, **kwargs: self.standing(function(*args, **kwargs)))
+        super().__init__(signature, rules, function)
+        standing = _standing_beside if "residuals" in self.saves else Outputs  # the outputs as one
+        self.function = lambda *args, **kwargs: standing(function(*args, **kwargs))
+        self.written.__globals__["function"] = self.function
         self.call = lambda *args, **kwargs: parts(self.written(*args, **kwargs))
         self.call.__name__ = self.call.__qualname__ = self.name
         self.call.__doc__ = self.written.__doc__
-
-    def standing(self, result: Any) -> Any:
-        """What the function returned, with the outputs as one."""
-        return (Outputs(result[0]), result[1]) if "residuals" in self.saves else Outputs(result)
 
     @cached_property
     def pulls(self) -> list[Callable[[Any, Any], Any]]:
@@ -97,15 +96,18 @@ class OpWithOutputs(Op):
 def parts(whole: Tensor) -> Any:
     """The outputs that the Outputs in `whole` holds, each a Tensor."""
     values: Any = whole.data.values
-    return type(values)([Tensor(value, _node(whole.node, place, value)) for place, value in enumerate(values)])
+    node: Any = whole.node
+    made = [*map(Tensor, values)]
+    for place, value in enumerate(values if node else ()):
+        shape, dtype = value.shape, value.dtype
+        if differentiable(dtype):  # made again for a rule, later than the whole, they belong to what recorded that
+            parents, saved = (node,), (node.shape, place)
+            made[place].node = Node(next_number(), _part, node.contexts, parents, saved, 0, shape, dtype, node.site)
+    return type(values)(made)
 
 
-def _node(whole: Node | None, place: int, value: torch.Tensor) -> Node | None:
-    """The node of one output; it belongs to the contexts that recorded the whole, also when a rule makes it again."""
-    shape, dtype = value.shape, value.dtype
-    if whole is None or not differentiable(dtype):
-        return None
-    return Node(next_number(), _part, whole.contexts, (whole,), (whole.shape, place), 0, shape, dtype, whole.site)
+def _standing_beside(result: Any) -> Any:
+    return Outputs(result[0]), result[1]
 
 
 _part = Op(

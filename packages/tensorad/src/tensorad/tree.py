@@ -77,7 +77,7 @@ _adopted: set[type] = set()
 
 def _adopted_any(values: list[Any]) -> bool:
     """Register the types of dataclass instances among `values`, met for the first time; whether there were any."""
-    new = {type(value) for value in values if hasattr(type(value), "__dataclass_fields__")}
+    new = {kind for kind in {type(value) for value in values} if hasattr(kind, "__dataclass_fields__")}
     for kind in new - _adopted:
         _adopt(kind)
     return bool(new)

@@ -329,10 +329,11 @@ def cut(g: Any, shapes: list[Any], dim: int) -> list[Any]:
 
 def joined(pieces: Any, shape: Any) -> Any:
     """The pieces of a tensor of this shape together again: along the dimension in which they are smaller."""
-    for dim, size in enumerate(shape):
-        if any(piece.shape[dim] != size for piece in pieces):
+    first = pieces[0]
+    for dim, (size, whole) in enumerate(zip(first.shape, shape, strict=True)):
+        if size != whole:
             return torch.cat(pieces, dim)
-    return pieces[0]
+    return first  # and the others, if any, are empty
 
 
 def span(size: int, start: Any, length: int) -> slice:
