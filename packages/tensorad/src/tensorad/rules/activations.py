@@ -254,6 +254,9 @@ def drop(input: Any, p: float, drawn: int | None, alpha: bool) -> Any:
 
     Alpha dropout keeps mean and variance of what comes from a selu: Klambauer et al. 2017, arXiv 1706.02515.
     """
+    if input.is_cuda and drawn is None and not alpha:  # torch draws in a kernel of its own there
+        out, mask = torch.native_dropout(input, p, True)
+        return out, mask.to(input.dtype).div_(1 - p)
     kept = input.shape[:drawn]
     noise = torch.empty_like(input) if drawn is None else input.new_empty(kept + (1,) * (input.ndim - len(kept)))
     noise.bernoulli_(1 - p)

@@ -462,7 +462,9 @@ def ctc_pull(
             values = ctc_by_parts(log_probs, targets, steps, lengths, blank)
         g = g.masked_fill(lost, 0 if zero_infinity else math.nan)
         return context.gradient(values, log_probs, cotangent=g)
-    pulled = aten._ctc_loss_backward.Tensor(g, log_probs, targets, steps, lengths, out, alpha, blank, zero_infinity)
+    pulled = aten._ctc_loss_backward.default(
+        g, log_probs, targets, steps.tolist(), lengths.tolist(), out, alpha, blank, zero_infinity
+    )
     past = torch.arange(len(log_probs)).unsqueeze(1) >= steps
     past = (past.to(out.device) | (out.isinf() & zero_infinity)).unsqueeze(-1)
     return pulled - (log_probs.exp() * g.unsqueeze(-1)).masked_fill(past, 0)

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from tensorad.op import composed, defrule, linear
+from tensorad.call import Op
+from tensorad.op import ROWS, composed, defrule, linear
 from tensorad.operands import plain
 from tensorad.rules.reductions import selecting
 
@@ -92,7 +93,7 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
     """The op max_pool in `count` dimensions, under the names that torch has for it."""
     name = f"max_pool{count}d"
     both = by_window(name, function, back)
-    maxima = Op(
+    op = Op(
         f"{name}(input, kernel_size, stride, padding, dilation, ceil_mode)",
         {
             "input": lambda g, input_shape, kernel_size, stride, padding, dilation, ceil_mode, residuals: back(
@@ -100,7 +101,8 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
             )
         },
         function,
-    ).call
+    )
+    ROWS[maxima := op.call] = op
 
     def with_indices(
         input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
@@ -112,8 +114,8 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
         input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:  # fmt: skip
-        op = with_indices if return_indices else maxima
-        return op(input, kernel_size, stride, padding, dilation, ceil_mode)
+        chosen = with_indices if return_indices else maxima
+        return chosen(input, kernel_size, stride, padding, dilation, ceil_mode)
 
     composed(name)(call)
     composed(f"{name}_with_indices", f"_C._nn.{name}_with_indices", f"ops.aten.{name}_with_indices")(with_indices)
