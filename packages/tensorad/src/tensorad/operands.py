@@ -103,7 +103,7 @@ def options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, .
     for value in values:
         if type(value) is Tensor:
             taken_out(value, "an argument without a rule")
-    return plain(args), keywords(kwargs)
+    return plain(args), keywords(kwargs) if kwargs else kwargs
 
 
 def keywords(kwargs: dict[str, Any]) -> dict[str, Any]:
