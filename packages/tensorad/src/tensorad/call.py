@@ -24,8 +24,7 @@ CALL = """
 def call({parameters}):
     {first} = {data}{rest}
     {out} = function({arguments})
-    contexts = recording.get()
-    if not contexts or (contexts.follows and not grad_mode()):
+    if not (contexts := recording.get()) or (contexts.follows and not grad_mode()):
         return Tensor(out)
     parents = {parents}
     shape, dtype = out.shape, out.dtype
@@ -110,8 +109,9 @@ class Op:
         )
 
     def _parents(self) -> str:
-        """The expression, in the written call, for the nodes of the operands."""
-        return f"({_each('({0}.node or {0}.leaf()) if type({0}) is Tensor else leaf_of({0})', self.operands)})"
+        """The expression, in the written call, for the nodes of the operands: a parameter, whose data differs, has one."""
+        form = "({0}.node or {0}.leaf()) if type({0}) is Tensor else None if {0}_data is {0} else leaf_of({0})"
+        return f"({_each(form, self.operands)})"
 
     def _saved(self, name: str) -> str:
         """The expression for a value that rules name: None where the operands of all those rules are constants."""
