@@ -109,7 +109,7 @@ class Op:
         )
 
     def _parents(self) -> str:
-        """The expression, in the written call, for the nodes of the operands: a parameter, whose data differs, has one."""
+        """The expression, in the written call, for the nodes of the operands; a parameter is none of its data."""
         form = "({0}.node or {0}.leaf()) if type({0}) is Tensor else None if {0}_data is {0} else leaf_of({0})"
         return f"({_each(form, self.operands)})"
 
