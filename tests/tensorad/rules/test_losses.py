@@ -299,3 +299,20 @@ def test_torchs_functions_that_take_the_reduction_as_a_number(kind: int) -> None
         for name in names:
             agree(getattr(torch, name), *operands)
             agree(functools.partial(getattr(torch, name), reduction=kind), *operands)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 4, 3), (2, 4, 3, 2)])
+def test_a_cross_entropy_is_one_op_that_keeps_no_input(shape: Any) -> None:
+    """It keeps the logarithms, at which log_softmax has the derivatives that it has at the input: at every order."""
+    target = torch.randint(4, (shape[0], *shape[2:]), generator=torch.Generator().manual_seed(0))
+    agree(lambda x: functional.cross_entropy(x, target).exp(), rand(*shape, low=2, high=9), order=3)
+    x = ts.tensor(rand(*shape))
+    with ts.Grad():
+        node = functional.cross_entropy(x * 1, target).node
+    found = []
+    while node.parents:
+        found.append(node.op.name)
+        assert not any(isinstance(each, torch.Tensor) and torch.equal(each, x.data) for each in node.saved)
+        node = node.parents[0]
+    assert found[-1] == "mul"
+    assert {"log_softmax", "nll_loss"}.isdisjoint(found)

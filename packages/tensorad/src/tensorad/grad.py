@@ -32,13 +32,14 @@ class Entry:
 
     def __enter__(self) -> Any:
         self.grad_mode = torch.is_grad_enabled()
-        if self in recording.get().entries:
+        entries = recording.get().entries
+        if self in entries:
             raise ContextError("this context is open already: open another one inside it")
-        recording.set(Contexts((*recording.get().entries, self)))
+        recording.set(Contexts((*entries, self)))
 
     def __exit__(self, *error: object) -> None:
         # By identity, not by position: a generator that is closed late may leave its context after ones opened inside.
-        recording.set(Contexts(tuple(entry for entry in recording.get().entries if entry is not self)))
+        recording.set(Contexts(tuple([entry for entry in recording.get().entries if entry is not self])))
 
 
 class Grad(Entry):
@@ -105,7 +106,7 @@ class Grad(Entry):
         wanted, structure, nodes = checked(self, target, sources, unconnected)
         contexts = recording.get()
         seed = seed_of(target, cotangent, contexts)
-        token = recording.set(Contexts(contexts.entries, caller() if contexts else None))
+        token = recording.set(Contexts(contexts.entries, caller()) if contexts else contexts)
         try:
             # Nothing here is for torch's autograd, and below it torch does not even look: small ops get 15% faster.
             with torch._C._AutoDispatchBelowAutograd():

@@ -30,10 +30,9 @@ class Contexts(frozenset[Any]):
     __slots__ = ("entries", "follows", "site")
 
     def __new__(cls, entries: tuple[Any, ...], site: Any = None) -> "Contexts":
-        return super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
-
-    def __init__(self, entries: tuple[Any, ...], site: Any = None) -> None:
+        self = super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
         self.entries, self.site, self.follows = entries, site, all(entry.grad_mode for entry in self)
+        return self
 
 
 # Threads start with nothing open, and each asyncio task has its own value: that is what a context variable is for.

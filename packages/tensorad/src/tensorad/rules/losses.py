@@ -195,14 +195,14 @@ def cross_entropy(
     reduction: str = "mean", label_smoothing: float = 0.0,
 ) -> Any:  # fmt: skip
     """Of classes by number, or by probability where the target has the shape of the input."""
-    dim = min(1, input.ndim - 1)
-    reduction = named(reduction, size_average, reduce)
-    by_number = target.shape != input.shape
-    if by_number and not label_smoothing and dim == 1 and type(input) is Tensor and type(weight) is not Tensor:
+    shape, reduction = input.shape, named(reduction, size_average, reduce)
+    by_kernel = type(input) is Tensor and type(weight) is not Tensor and not label_smoothing
+    if by_kernel and len(shape) > 1 and target.shape != shape:
         return entropy(input, target, weight, get_enum(reduction), ignore_index)
+    dim = min(1, input.ndim - 1)
     logs = input.log_softmax(dim)
     hard: Any = None
-    if by_number:
+    if target.shape != input.shape:
         hard = nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
         if not label_smoothing:
             return hard
@@ -287,9 +287,10 @@ def nll(
     of_images: Any = nll_of_images,
 ) -> Any:  # fmt: skip
     """By torch's kernels, which are for 1, 2 and 4 dimensions."""
-    if input.ndim <= 2:
+    ndim = input.ndim
+    if ndim <= 2:
         return of_rows(input, target, weight, kind, ignored)
-    if input.ndim == 4:
+    if ndim == 4:
         return of_images(input, target, weight, kind, ignored)
     count, classes, *sizes = input.shape
     image = 1, math.prod(sizes)
