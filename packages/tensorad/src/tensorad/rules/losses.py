@@ -222,7 +222,7 @@ def cross_entropy(
     return (1 - label_smoothing) * hard + reduced(smooth, reduction, total) * (label_smoothing / count)
 
 
-def nll_rows(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def nll_rows(kind: str, of_softmax: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The ops of torch's kernels nll_loss and nll_loss2d, of logarithms and of what a log_softmax is taken of.
 
     Each row's derivative is linear, and that one's is the row again.
@@ -244,15 +244,15 @@ def nll_rows(kind: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         cotangent(g, input, target, weight, kind, ignored, residuals),
     ).call  # fmt: skip
     return of_logs, defrule(
-        f"{kind}_of_softmax(input, target, weight, kind, ignored)",
+        f"{of_softmax}(input, target, weight, kind, ignored)",
         function=forward,
         input=lambda g, input, target, weight, kind, ignored, residuals:
         through_softmax(cotangent, g, input, target, weight, kind, ignored, residuals),
     ).call  # fmt: skip
 
 
-nll_of_rows, entropy_of_rows = nll_rows("nll_loss")
-nll_of_images, entropy_of_images = nll_rows("nll_loss2d")
+nll_of_rows, entropy_of_rows = nll_rows("nll_loss", "cross_entropy_of_rows")
+nll_of_images, entropy_of_images = nll_rows("nll_loss2d", "cross_entropy_of_images")
 
 
 def entropy(input: Any, target: Any, weight: Any, kind: int, ignored: int) -> Any:
