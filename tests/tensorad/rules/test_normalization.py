@@ -302,3 +302,11 @@ def test_a_shape_that_does_not_fit_is_torchs_error(name: str, shape: Any, size: 
         getattr(torch, name)(ts.tensor(x), shape, weight)
     if name == "rms_norm":  # that of layer_norm may be of the kernel below
         assert str(ours.value) == str(torchs.value)
+
+
+def test_an_empty_batch_of_no_channels() -> None:
+    agree(lambda x: functional.batch_norm(x, None, None, training=True).sin(), rand(0), order=1)
+    x = ts.tensor(rand(0))
+    with ts.Grad() as g:
+        y = functional.batch_norm(x, torch.zeros(0), torch.zeros(0), training=True)
+    assert g.gradient(y, x).shape == (0,)

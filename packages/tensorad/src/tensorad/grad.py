@@ -32,10 +32,9 @@ class Entry:
 
     def __enter__(self) -> Any:
         self.grad_mode = torch.is_grad_enabled()
-        entries = recording.get().entries
-        if self in entries:
+        if self in recording.get().entries:
             raise ContextError("this context is open already: open another one inside it")
-        recording.set(Contexts((*entries, self)))
+        recording.set(Contexts((*recording.get().entries, self)))
 
     def __exit__(self, *error: object) -> None:
         # By identity, not by position: a generator that is closed late may leave its context after ones opened inside.

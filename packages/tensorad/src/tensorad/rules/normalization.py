@@ -278,7 +278,7 @@ def batch_norm_kernel(
     mean: Any, variance: Any, used_mean: Any, scale: Any, reserve: Any, backend: int,
 ) -> Any:  # fmt: skip
     if not g.numel():  # for which the forward pass had no statistics
-        return g, g.new_zeros(g.shape[1]), g.new_zeros(g.shape[1])
+        return g, g.new_zeros(g.shape[1:2]), g.new_zeros(g.shape[1:2])
     return aten._batch_norm_impl_index_backward.default(
         backend, input, g, weight, mean, variance, used_mean, scale, training, eps, wanted, reserve
     )
