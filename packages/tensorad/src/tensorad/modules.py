@@ -49,12 +49,13 @@ def _replaced(module: torch.nn.Module, params: Mapping[str, Any]) -> Generator[N
         raise ArgumentError(f"params is a dict by name, dict(module.named_parameters()), not a {type(params).__name__}")
     if unknown := params.keys() - slots.keys():
         raise ArgumentError(f"the module has no parameter or buffer {sorted(unknown)}; it has {sorted(slots)}")
-    for name in params:
+    values: dict[int, Any] = {}  # by what they stand in for
+    for name, value in params.items():
         held, key = slots[name]
-        tied = [each for each in params if slots[each][0][slots[each][1]] is held[key]]
-        if any(params[each] is not params[name] for each in tied):
+        if values.setdefault(id(held[key]), value) is not value:
+            tied = [each for each, (other, its) in slots.items() if each in params and other[its] is held[key]]
             raise ArgumentError(f"{tied} are names of one tensor, tied together: give one value for all")
-    values = {id(held[key]): lifted(params[name]) for name, (held, key) in slots.items() if name in params}
+    values = lifted(values)
     before = [(held, key, held[key]) for held, key in slots.values() if id(held[key]) in values]
     try:
         for held, key, own in before:

@@ -209,9 +209,9 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if not SETTLED.issuperset(map(type, args)):
-                args = tuple(map(lifted, args))
+                args = lifted(args)
             if not SETTLED.issuperset(map(type, kwargs.values())):
-                kwargs = {name: lifted(value) for name, value in kwargs.items()}
+                kwargs = lifted(kwargs)
             return function(*args, **torchs_names(kwargs) if takes_dim else kwargs)
 
         register(names[0], call, *names[1:])
@@ -240,18 +240,18 @@ def constant(*names: str, function: Callable[..., Any] | None = None) -> None:
 def _constant(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         note_cut(name)
-        return _wrapped(function(*plain(args), **keywords(kwargs)))
+        return wrapped(function(*plain(args), **keywords(kwargs)))
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"torch's {name}, on Tensors: a constant, since it has no derivative."
     return call
 
 
-def _wrapped(out: Any) -> Any:
+def wrapped(out: Any) -> Any:
     """Tensors for tensors, in tuples and lists too; sizes, bools and numbers as they are."""
     if isinstance(out, torch.Tensor):
         return Tensor(out)
-    return type(out)(map(_wrapped, out)) if isinstance(out, tuple | list) and type(out) is not torch.Size else out
+    return type(out)(map(wrapped, out)) if isinstance(out, tuple | list) and type(out) is not torch.Size else out
 
 
 def fused(kernel: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

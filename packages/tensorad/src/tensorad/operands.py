@@ -84,12 +84,14 @@ def _unseen(value: torch.Tensor) -> ArgumentError:
 
 
 def lifted(value: Any) -> Any:
-    """`value` with parameters, also those in lists and tuples, as the Tensors that they are to tensorad."""
+    """`value` with parameters, also those in lists, tuples and dicts, as the Tensors that they are to tensorad."""
     kind = type(value)
     if kind is Tensor or kind in INERT:
         return value
     if kind is list or kind is tuple:
         return kind(map(lifted, value))
+    if kind is dict:
+        return {name: lifted(each) for name, each in value.items()}
     if isinstance(value, torch.Tensor) and value.requires_grad:
         return Tensor(plain(value), leaf_of(value) if value.is_leaf or recording.get() else None)
     return value

@@ -18,6 +18,7 @@ from tensorad.conversions import note_cut
 from tensorad.errors import NoRuleError
 from tensorad.missing import in_place, no_rule, refuse_autograd, writes
 from tensorad.node import differentiable
+from tensorad.op import wrapped
 from tensorad.operands import keywords, lifted, plain
 from tensorad.tensor import TABLE, Tensor
 
@@ -29,7 +30,7 @@ def through_pieces(function: Any) -> Callable[..., Any]:
 
 
 def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
-    args, kwargs = lifted(args), {name: lifted(value) for name, value in kwargs.items()}
+    args, kwargs = lifted(args), lifted(kwargs)
     if body := _body(function):
         return body(*args, **kwargs)
     try:
@@ -79,7 +80,7 @@ class Piece(torch.Tensor):
         if call := next((TABLE[each] for each in _names(op.overloadpacket) if each in TABLE), None):
             out = call(*_tensors(args), **_tensors(kwargs))
         elif not any(differentiable(each.dtype) for each in pieces) or _asks(op):
-            out = _constants(op(*_data(args), **_data(kwargs)))
+            out = wrapped(op(*_data(args), **_data(kwargs)))
         elif op._can_decompose():
             return op.decompose(*args, **kwargs)
         else:
@@ -133,10 +134,6 @@ def _tensors(value: Any) -> Any:
 
 def _data(value: Any) -> Any:
     return _map(lambda each: each.tensor.data if isinstance(each, Piece) else each, value)
-
-
-def _constants(value: Any) -> Any:
-    return _map(lambda each: Tensor(each) if isinstance(each, torch.Tensor) else each, value)
 
 
 def _map(function: Callable[[Any], Any], value: Any) -> Any:

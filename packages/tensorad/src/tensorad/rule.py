@@ -72,12 +72,8 @@ def rule(function: Any) -> RuleCard:
           in rules/elementwise.py:
             defrule("sin(input)", input=lambda g, input: g * input.cos())
     """
-    if getattr(function, "__module__", "") == "torch.nn.functional" and function not in TABLE:
-        function = OPS.get(function.__name__, function)  # Python around a function of that name, which has the row
-    call = OPS.get(function) if isinstance(function, str) else TABLE.get(function, function)
-    if isinstance(function, str) and call is None and (found := find(function)):
-        call = TABLE.get(found[0], found[0])
-    if not callable(call):
+    call = _call_of(function)
+    if not (callable(call) and hasattr(call, "__name__")):
         raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
     names = [name for name, each in OPS.items() if each is call]
     # What allows inplace=, say, is not the rule.
@@ -92,6 +88,15 @@ def rule(function: Any) -> RuleCard:
         return RuleCard(_shown(names[0]), "constant", {}, [], _notes(names), "", "")
     source = "\n\n".join([_text(row.__code__), *_helpers(row, _innermost(row.__code__, ast.FunctionDef))])
     return RuleCard(_shown(names[0]), "composed", {}, [], _notes(names), source, _file(row.__code__))
+
+
+def _call_of(function: Any) -> Any:
+    """What answers for a function, or for what is called by that name; the function itself, if it has no row."""
+    if isinstance(function, str):
+        return OPS.get(function) or next((TABLE.get(each, each) for each in find(function)), None)
+    if getattr(function, "__module__", "") == "torch.nn.functional" and function not in TABLE:
+        return OPS.get(function.__name__, function)  # Python around a function of that name, which has the row
+    return TABLE.get(function, function)
 
 
 def _of_op(op: Op, names: list[str]) -> RuleCard:

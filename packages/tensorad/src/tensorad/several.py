@@ -94,7 +94,7 @@ class OpWithOutputs(Op):
 
 
 def parts(whole: Tensor) -> Any:
-    """The outputs that the Outputs in `whole` holds, each a Tensor."""
+    """The outputs that the Outputs in `whole` holds, each a Tensor: without the detour of a call of `_part`."""
     values: Any = whole.data.values
     node: Any = whole.node
     made = [*map(Tensor, values)]

@@ -14,6 +14,7 @@ from tensorad.errors import ArgumentError
 from tensorad.op import OPS, composed, defrule, fused, linear, register
 from tensorad.operands import lifted, plain
 from tensorad.operators import replace_value
+from tensorad.rules.normalization import along_channels
 
 aten = torch.ops.aten
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017, arXiv 1706.02515
@@ -74,9 +75,7 @@ def prelu(input: Any, weight: Any) -> Any:
     channels = input.shape[1] if input.ndim > 1 else 1
     if weight.ndim > 1 or weight.shape.numel() not in (1, channels) or weight.dtype != input.dtype:
         return torch.prelu(plain(input), plain(weight))  # torch's own error
-    return prelu_of_like(
-        input, weight.reshape([1, -1] + [1] * (input.ndim - 2) if input.ndim > 1 else input.ndim * [1])
-    )
+    return prelu_of_like(input, along_channels(weight, input) if input.ndim else weight.reshape(()))
 
 
 @composed("rrelu")

@@ -117,12 +117,6 @@ def eigh_below(A: Any, UPLO: str = "L", compute_v: bool = True) -> Any:
     return eigh(A, UPLO) if compute_v else (eigvalsh(A, UPLO), A[..., :0])
 
 
-@composed("_linalg_check_errors")
-def check_errors_below(info: Any, api_name: str, *, is_matrix: bool) -> None:
-    """What torch's own functions call."""
-    untyped._linalg_check_errors(plain(info), api_name, is_matrix=is_matrix)
-
-
 @composed("_linalg_solve_ex")
 def solve_below(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Any:
     """What torch's own functions call."""

@@ -20,6 +20,13 @@ aten = torch.ops.aten
 functional = torch.nn.functional
 kernels: Any = torch._C._nn  # pyright: ignore[reportAttributeAccessIssue] # torch's own, below their Python
 
+
+def sending(signature: str, count: int) -> Op:
+    """One of torch's ways back from maxima, which sends g to the `indices` in the last `count` dimensions."""
+    kernel = getattr(aten, signature.partition("(")[0]).default
+    return linear(f"ops.aten.{signature}", function=kernel, grad_output=lambda g, indices: picked(g, indices, count))
+
+
 # fmt: off
 
 # Averages. The cotangent has a kernel, which of its second argument reads the shape, and whose own cotangent is an average.
@@ -52,18 +59,12 @@ adaptive_3d_back = linear("ops.aten._adaptive_avg_pool3d_backward(grad_output, i
                           grad_output=lambda g, grad_output_shape: kernels.adaptive_avg_pool3d(g, grad_output_shape[-3:]))
 
 # From the cotangents of maxima to that of what they were taken from; the way back picks them out again.
-max_2d_back = linear("ops.aten.max_pool2d_with_indices_backward(grad_output, input, size, stride, padding, dilation, ceil_mode, indices)",
-                     function=aten.max_pool2d_with_indices_backward.default, grad_output=lambda g, indices: picked(g, indices, 2))
-max_3d_back = linear("ops.aten.max_pool3d_with_indices_backward(grad_output, input, size, stride, padding, dilation, ceil_mode, indices)",
-                     function=aten.max_pool3d_with_indices_backward.default, grad_output=lambda g, indices: picked(g, indices, 3))
-adaptive_max_2d_back = linear("ops.aten.adaptive_max_pool2d_backward(grad_output, input, indices)",
-                              function=aten.adaptive_max_pool2d_backward.default, grad_output=lambda g, indices: picked(g, indices, 2))
-adaptive_max_3d_back = linear("ops.aten.adaptive_max_pool3d_backward(grad_output, input, indices)",
-                              function=aten.adaptive_max_pool3d_backward.default, grad_output=lambda g, indices: picked(g, indices, 3))
-fractional_2d_back = linear("ops.aten.fractional_max_pool2d_backward(grad_output, input, kernel_size, output_size, indices)",
-                            function=aten.fractional_max_pool2d_backward.default, grad_output=lambda g, indices: picked(g, indices, 2))
-fractional_3d_back = linear("ops.aten.fractional_max_pool3d_backward(grad_output, input, kernel_size, output_size, indices)",
-                            function=aten.fractional_max_pool3d_backward.default, grad_output=lambda g, indices: picked(g, indices, 3))
+max_2d_back = sending("max_pool2d_with_indices_backward(grad_output, input, size, stride, padding, dilation, ceil_mode, indices)", 2)
+max_3d_back = sending("max_pool3d_with_indices_backward(grad_output, input, size, stride, padding, dilation, ceil_mode, indices)", 3)
+adaptive_max_2d_back = sending("adaptive_max_pool2d_backward(grad_output, input, indices)", 2)
+adaptive_max_3d_back = sending("adaptive_max_pool3d_backward(grad_output, input, indices)", 3)
+fractional_2d_back = sending("fractional_max_pool2d_backward(grad_output, input, kernel_size, output_size, indices)", 2)
+fractional_3d_back = sending("fractional_max_pool3d_backward(grad_output, input, kernel_size, output_size, indices)", 3)
 
 # Values put where maxima were found, among zeros.
 defrule("_C._nn.max_unpool2d(input, indices, output_size)", "ops.aten.max_unpool2d",
@@ -93,6 +94,7 @@ def max_pool(count: int, function: Callable[..., Any], back: Callable[..., Any])
     """The op max_pool in `count` dimensions, under the names that torch has for it."""
     name = f"max_pool{count}d"
     both = by_window(name, function, back)
+    # Where nobody asks for the indices, which is nearly always, an op of one output: a tenth of a small step's time.
     op = Op(
         f"{name}(input, kernel_size, stride, padding, dilation, ceil_mode)",
         {

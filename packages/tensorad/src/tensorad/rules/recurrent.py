@@ -217,7 +217,9 @@ def gru_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out
     )
 
 
-def run(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool, bend: Any) -> Any:
+def run_simple(
+    input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: Any, reverse: bool, bend: Any
+) -> Any:
     """Elman 1990."""
     driven = linear(input, w_ih, b_ih).split(sizes)
     outs = room(sizes)
@@ -228,7 +230,7 @@ def run(input: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, sizes: A
     return torch.cat(outs), hs.last()
 
 
-def pulls(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out: Any, slope: Any) -> Any:
+def simple_pulls(g: Any, operands: Any, sizes: Any, reverse: bool, wanted: Any, out: Any, slope: Any) -> Any:
     """As `lstm_pulls`, with a slope that is a function of the output."""
     input, h, w_ih, w_hh, _, _ = operands
     slopes, by_out = slope(out[0]).split(sizes), g[0].split(sizes)
@@ -250,10 +252,10 @@ def simple_layer(kind: str, bend: Callable[..., Any], slope: Callable[..., Any])
     return defrule(
         f"{kind}_layer(input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse)",
         outputs=True,
-        function=lambda *args: run(*args, bend=bend),
+        function=lambda *args: run_simple(*args, bend=bend),
         joint=(
             "input h w_ih w_hh b_ih b_hh",
-            lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, wanted, out: pulls(
+            lambda g, input, h, w_ih, w_hh, b_ih, b_hh, sizes, reverse, wanted, out: simple_pulls(
                 g, (input, h, w_ih, w_hh, b_ih, b_hh), sizes, reverse, wanted, out, slope
             ),
         ),
