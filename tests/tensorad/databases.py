@@ -5,6 +5,7 @@
 
 import argparse
 import copy
+import functools
 import itertools
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy
 import torch
+from oracle import differentiable, project
 from torch.testing._internal import common_utils
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
@@ -143,13 +145,13 @@ def by_torch(function: Any, values: list[Any], wanted: list[bool], order: int, p
     outputs = tensors(function(*inputs))
     sources = [value for value in [*inputs, *parameters()] if isinstance(value, torch.Tensor) and value.requires_grad]
     total = project(outputs, 1)
-    if total is None or not total.requires_grad:
+    if not differentiable(total) or not total.requires_grad:
         return None
     first = torch.autograd.grad(total, sources, create_graph=order == 2, allow_unused=True)
     found = [shapes(outputs), [total.detach()], [None if each is None else each.detach() for each in first]]
     if order == 2:
         again = project([each for each in first if each is not None], 2)
-        connected = again is not None and again.requires_grad
+        connected = differentiable(again) and again.requires_grad
         second = torch.autograd.grad(again, sources, allow_unused=True) if connected else [None] * len(sources)
         found.append(list(second))
     return found
@@ -167,12 +169,12 @@ def by_tensorad(function: Any, values: list[Any], wanted: list[bool], order: int
         sources = [value for value in inputs if isinstance(value, ts.Tensor) and differentiable(value)]
         sources += [each for each in parameters() if each.requires_grad]
         first = gradients(inner, total, sources)
-        again = project([each for each in first if each is not None], 2) if order == 2 else None
+        again = project([each for each in first if each is not None], 2) if order == 2 else 0.0
     plain = gradients(inner, total, sources)
     assert all(map(close, data(plain), data(first))), "the first order depends on whether it is recorded"
     found = [shapes(outputs), [total.data], data(plain)]
     if order == 2:
-        found.append(data(gradients(outer, again, sources) if again is not None else [None] * len(sources)))
+        found.append(data(gradients(outer, again, sources) if differentiable(again) else [None] * len(sources)))
     return found
 
 
@@ -188,10 +190,6 @@ def copied(value: Any, wish: bool) -> Any:
     return copy.requires_grad_() if wish and differentiable(value) else copy
 
 
-def differentiable(value: Any) -> bool:
-    return value.dtype.is_floating_point or value.dtype.is_complex
-
-
 def tensors(outputs: list[Any]) -> list[Any]:
     return [each for each in outputs if isinstance(each, torch.Tensor | ts.Tensor)]
 
@@ -202,17 +200,6 @@ def shapes(outputs: list[Any]) -> list[Any]:
 
 def data(found: list[Any]) -> list[Any]:
     return [None if each is None else each.data for each in found]
-
-
-def project(outputs: list[Any], number: int) -> Any:
-    """A real number of the differentiable ones among `outputs`, with random weights that are always alike."""
-    generator = torch.Generator().manual_seed(number)
-    terms = []
-    for each in filter(differentiable, outputs):
-        weights = torch.randn(tuple(each.shape), dtype=each.dtype, generator=generator)
-        term = (each * weights).sum()
-        terms.append((term.real if term.dtype.is_complex else term).to(torch.float64))
-    return sum(terms[1:], terms[0]) if terms else None
 
 
 def close(mine: Any, torchs: Any) -> bool:
@@ -228,6 +215,7 @@ def seed() -> None:
     numpy.random.seed(0)
 
 
+@functools.cache
 def listed(heading: str) -> dict[str, str]:
     """The entries in the table under `heading` in docs/coverage.md, and at which order they differ."""
     section = COVERAGE.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

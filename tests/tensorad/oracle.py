@@ -85,17 +85,14 @@ def slope(function: Function, arguments: Sequence[Any], directions: Sequence[Any
     return (moved(1.0) - moved(-1.0)) / (2 * step)
 
 
-def project(tensors: Sequence[Any]) -> Any:
-    """A scalar of the differentiable ones among `tensors`: their sum, weighted at random but always alike."""
-    generator = torch.Generator().manual_seed(7)
+def project(tensors: Sequence[Any], seed: int = 7) -> Any:
+    """A real number of the differentiable ones among `tensors`: their sum, weighted at random but always alike."""
+    generator = torch.Generator().manual_seed(seed)
     total: Any = 0.0
-    for tensor in tensors:
-        if tensor.is_floating_point() or tensor.is_complex():
-            dtype = torch.float64 if tensor.dtype in (torch.float64, torch.complex128) else torch.float32
-            weights = torch.randn(tuple(tensor.shape), generator=generator, dtype=dtype)
-            total = total + (tensor * weights).sum()
-            if tensor.is_complex():
-                total = total.real + total.imag
+    for tensor in filter(differentiable, tensors):
+        dtype = torch.promote_types(tensor.dtype, torch.float32)
+        term = (tensor * torch.randn(tuple(tensor.shape), generator=generator, dtype=dtype)).sum()
+        total = total + (term.real if term.is_complex() else term)
     return total
 
 
@@ -104,7 +101,7 @@ def listed(outputs: Any) -> list[Any]:
 
 
 def differentiable(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and (value.is_floating_point() or value.is_complex())
+    return isinstance(value, torch.Tensor | ts.Tensor) and (value.is_floating_point() or value.is_complex())
 
 
 def rand(*shape: int, low: float = -1.0, high: float = 1.0, seed: int = 0, dtype: Any = torch.float64) -> Any:

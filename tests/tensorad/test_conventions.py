@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from databases import close, copied, data, gradients, method, name_of, operators, project, seed, tensors
-from oracle import rand
+from databases import close, copied, data, gradients, method, name_of, operators, seed, tensors
+from oracle import project, rand
 from torch.utils import _pytree as pytree
 
 import tensorad as ts
@@ -134,7 +134,7 @@ def first_order(op: Any, sample: Any, wanted: int | None = None) -> list[Any]:
         process = sample.output_process_fn_grad
         total = project(tensors(pytree.tree_leaves(process(out) if process else out)), 1)
     sources = [each for each in inputs if isinstance(each, ts.Tensor)]
-    if total is None or not sources or not isinstance(total, ts.Tensor):
+    if not (sources and isinstance(total, ts.Tensor)):
         return []
     return data(gradients(g, total, sources))
 

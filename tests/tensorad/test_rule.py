@@ -101,7 +101,7 @@ def test_where_others_differ() -> None:
 
 
 def test_what_is_no_function() -> None:
-    for wrong in (5, "no_such_function", None):
+    for wrong in (5, "no_such_function", None, torch.nn.ReLU()):
         with pytest.raises(ts.ArgumentError, match="no function of torch's"):
             ts.rule(wrong)
 
