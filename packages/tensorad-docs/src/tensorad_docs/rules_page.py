@@ -26,7 +26,7 @@ of their cotangents, `out[0]` and `g[0]` are the first.
 
 def page() -> str:
     """The page, as Markdown."""
-    rows = {ROWS.get(call, call): rule(name) for name, call in OPS.items()}  # one for all the names of a row
+    rows = {ROWS.get(call, call): rule(call) for call in [*OPS.values(), *ROWS]}  # one for all the names of a row
     cards = list({(card.file, card.name): card for card in rows.values()}.values())
     constants = ", ".join(f"`{name}`" for name, call in OPS.items() if ROWS.get(call, call) is None)
     files = sorted({card.file for card in cards if card.file.startswith("rules/")})

@@ -104,7 +104,8 @@ def _of_op(op: Op, names: list[str]) -> RuleCard:
     formulas = {", ".join(operands.split()): formula(each) for operands, each in rules.items()}
     first = next(iter(rules.values()))
     source = "\n\n".join([_row(op), *_helpers(first, _innermost(first.__code__, ast.stmt))])
-    saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in op.saves]
+    saved = [name for name in op.saves if name != "wanted"]  # which is told to the rule when it runs
+    saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in saved]
     kind, file = "linear op" if op.linear else "op", _file(first.__code__)
     internal = file.startswith("rules/") and not any(find(name) or find(f"__{name}__") for name in names)
     return RuleCard(_shown(op.signature), kind, formulas, saves, _notes(names), source, file, internal)
