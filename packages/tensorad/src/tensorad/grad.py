@@ -45,7 +45,8 @@ class Grad(Entry):
     """A span of recording, and the object that is asked for the gradients of what it recorded.
 
     Contexts nest to any depth, each is asked inside its block or after it, any number of times, and entering one again
-    extends what it recorded. What was made before it opened is a constant to it.
+    extends what it recorded. What was made before it opened is a constant to it. A `name` is what messages call it; left
+    out, they call it what its `with` line does.
 
     Example:
         >>> import tensorad as ts
@@ -64,7 +65,8 @@ class Grad(Entry):
     closed: int | None = None  # the number at which it was last left; None while it is open
     site: Site | None = None  # the user's `with` line
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
         self.cuts: dict[Site, str] = {}  # the lines where something without a derivative was done, and what
 
     def __enter__(self) -> "Grad":

@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optree.ops
 import torch
 
 from tensorad.errors import RuleError
 from tensorad.node import Node
+
+if TYPE_CHECKING:
+    from tensorad.grad import Grad
 
 Site = tuple[CodeType, int]
 WRITTEN = "<written by tensorad>"  # the file name, so to speak, of the calls that call.py writes
@@ -61,14 +64,19 @@ def line_number(code: CodeType, instruction: int) -> int:
     return code.co_firstlineno
 
 
+def place(file_name: str, number: int) -> str:
+    """Such as `train.py:12`. A program whose files have other names for people, such as a notebook, replaces this."""
+    name = re.split(r"[/\\]", file_name)[-1]
+    return f"{name}:{number}"
+
+
 def line(site: Site | None) -> str:
     """Such as `at train.py:12 ("y = w * x")`; empty if the place is not known."""
     if site is None:
         return ""
     code, number = site[0], line_number(*site)
     text = linecache.getline(code.co_filename, number).strip()
-    name = re.split(r"[/\\]", code.co_filename)[-1]
-    return f"at {name}:{number}" + (f" ({text!r})" if text else "")
+    return f"at {place(code.co_filename, number)}" + (f" ({text!r})" if text else "")
 
 
 def line_of(node: Node) -> str:
@@ -76,11 +84,12 @@ def line_of(node: Node) -> str:
     return line(node.site) or "(made under no context)"
 
 
-def name_in_with(site: Site | None) -> str:
-    """What a context is called in its own `with` line, such as `g2`; `the Grad` where that cannot be told."""
+def name_of_context(context: "Grad") -> str:
+    """Its name, or what its own `with` line calls it, such as `g2`; `the Grad` where that cannot be told."""
+    site = context.site
     text = linecache.getline(site[0].co_filename, line_number(*site)) if site else ""
     found = re.findall(r"Grad\([^)]*\)\s+as\s+(\w+)", text)
-    return found[0] if len(found) == 1 else "the Grad"
+    return context.name or (found[0] if len(found) == 1 else "the Grad")
 
 
 def name_of(node: Node) -> str:

@@ -43,7 +43,6 @@ class Tensor(Conversions):
     def leaf(self) -> Node | None:
         """The node of a value that nothing recorded, once it takes part in a recording; None for integers."""
         with _leaf_lock:  # two threads may meet the same weight: it must not become two leaves
-            shape, dtype = self.data.shape, self.data.dtype
-            if self.node is None and differentiable(dtype):
-                self.node = Node(self.born, None, frozenset(), (), (), 0, shape, dtype)
+            if self.node is None and differentiable(self.data.dtype):
+                self.node = Node(self.born, None, frozenset(), (), (), 0, self.data.shape, self.data.dtype)
             return self.node

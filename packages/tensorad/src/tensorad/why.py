@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tensorad.errors import NotRecordedError
 from tensorad.node import Node
-from tensorad.site import line, line_of, name_in_with, name_of
+from tensorad.site import line, line_of, name_of, name_of_context
 
 if TYPE_CHECKING:
     from tensorad.grad import Grad
@@ -15,7 +15,7 @@ _REPLACED = "made, or given a new value (x += ..., x[i] = ...), after the target
 
 def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     """How `source` reaches `target` in what `context` recorded, or where the path breaks."""
-    name = name_in_with(context.site)
+    name = name_of_context(context)
     if source.node is None or target.node is None:
         path: list[Node] = []
     else:
@@ -53,7 +53,7 @@ def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     """The words for a path from source to target that is cut at the edge of `context`; "" if there is none."""
     if source.node is None or target.node is None:
         return ""
-    name = name_in_with(context.site)
+    name = name_of_context(context)
     cut = [node for node in path_between(target.node, source.node)[1:] if context not in node.contexts]
     if cut:
         return (
@@ -67,7 +67,7 @@ def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:
 
 def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
     """The error for a target that `context` did not record: it says when the target was made and what to do."""
-    name = name_in_with(context.site)
+    name = name_of_context(context)
     opened = f"{name} (opened {line(context.site)})"
     made = f" It is the result of {describe(target.node)}." if target.node and target.node.op else ""
     if born(target) < (context.opened or 0):
@@ -92,7 +92,7 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
 
 def when(context: "Grad", number: int) -> str:
     """When the value with this number was made, seen from `context`."""
-    name = name_in_with(context.site)
+    name = name_of_context(context)
     if number < (context.opened or 0):
         return f"was made before {name} opened"
     after = context.closed is not None and number > context.closed
