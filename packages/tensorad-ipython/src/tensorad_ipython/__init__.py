@@ -1,6 +1,35 @@
-"""IPython and Jupyter support for tensorad: the home of its magics and rich display.
+"""IPython and Jupyter support for tensorad: `%load_ext tensorad` brings `%grad`, `%%grad` and rich display.
 
-Nothing is here yet but the version: the package stands so that `tensorad[ipython]` has something to name.
+`%load_ext tensorad_ipython` does the same; `%unload_ext` takes all of it back.
 """
 
+from typing import Any
+
+from tensorad_ipython import completion, display, places
+from tensorad_ipython.cell import rewritten
+from tensorad_ipython.magics import GradMagics
+
 __version__ = "0.1.0"
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give an IPython shell the magics, their completion, and the display of Tensors."""
+    if GradMagics.__name__ in shell.magics_manager.registry:  # by way of the other name
+        return
+    shell.register_magics(GradMagics)
+    shell.input_transformers_post.append(rewritten)
+    completion.attach(shell)
+    display.attach(shell)
+    places.attach(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Undo `load_ipython_extension`; what the magics have put into the notebook stays."""
+    if shell.magics_manager.registry.pop(GradMagics.__name__, None) is None:
+        return
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("grad", None)
+    shell.input_transformers_post.remove(rewritten)
+    completion.detach(shell)
+    display.detach(shell)
+    places.detach()

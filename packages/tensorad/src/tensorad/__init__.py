@@ -25,6 +25,7 @@ from tensorad.errors import (
 )
 from tensorad.grad import Grad
 from tensorad.modules import functional_call
+from tensorad.notebook import load_ipython_extension, unload_ipython_extension
 from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
 from tensorad.op import find as _find
@@ -57,6 +58,7 @@ __all__ = [
     "UnconnectedWarning",
     "defrule",
     "functional_call",
+    "load_ipython_extension",
     "primitive",
     "random",
     "rule",
@@ -64,6 +66,7 @@ __all__ = [
     "stop_gradient",
     "tensor",
     "tree",
+    "unload_ipython_extension",
 ]
 
 

@@ -45,8 +45,8 @@ class Grad(Entry):
     """A span of recording, and the object that is asked for the gradients of what it recorded.
 
     Contexts nest to any depth, each is asked inside its block or after it, any number of times, and entering one again
-    extends what it recorded. What was made before it opened is a constant to it. A `name` is what messages call it; left
-    out, they call it what its `with` line does.
+    extends what it recorded. What was made before it opened is a constant to it. A `name` is what messages call it;
+    left out, they call it what its `with` line does.
 
     Example:
         >>> import tensorad as ts

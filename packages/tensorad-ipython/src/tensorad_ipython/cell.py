@@ -1,0 +1,154 @@
+"""Running a cell as IPython runs it: its magics and `!` lines, `await`, the last expression, its own file and lines.
+
+A nested `run_cell` would do less: it hides errors from whoever runs the notebook, and cannot await.
+"""
+
+import ast
+import contextlib
+import inspect
+import itertools
+import sys
+import types
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from IPython import get_ipython
+from IPython.core.error import UsageError
+
+import tensorad as ts
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of the notebook from which things are called, so that errors and warnings point to it."""
+
+    file_name: str
+    line: int
+    names: dict[str, Any]  # the notebook's
+    inner: dict[str, Any] | None = None  # those of the function that the line stands in
+
+    def evaluate(self, text: str, column: int = 1) -> Any:
+        """The value of the expression `text`, which starts at `column` of the line."""
+        tree = ast.parse(f"({' ' * (column - 1)}{text})", self.file_name, "eval")
+        return self._run(tree, self.names if self.inner is None else self.inner)
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """`function(*args, **kwargs)`, called from this line."""
+        return self._run(ast.parse("function(*args, **kwargs)", mode="eval"), locals())
+
+    def _run(self, tree: ast.Expression, names: dict[str, Any]) -> Any:
+        ast.increment_lineno(tree, self.line - 1)
+        return eval(compile(tree, self.file_name, "eval"), self.names, names)
+
+
+class Cell:
+    """The body of a cell magic, ready to run, any number of times."""
+
+    def __init__(self, shell: Any, line: str, body: str, count: int) -> None:
+        self.shell = shell
+        header = f"%%grad {line}".rstrip()
+        above = _above(shell, f"{header}\n{body}")
+        blank = len(list(itertools.takewhile(str.isspace, body.splitlines()))) * "\n"  # which IPython takes away
+        source = blank + shell.transform_cell(body)
+        number = above.count("\n") + 1
+        # Under this name the text is found again, with the line of the magic, by tracebacks and by tensorad's messages.
+        text = f"{above}{header}\n"
+        name = shell.compile.cache(text + source, count, raw_code=text + body)
+        self.place = Place(name, number, shell.user_ns)
+        with shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
+            self.codes = self._compiled("\n" * number + source)
+        self.awaits = any(code.co_flags & inspect.CO_COROUTINE for code in self.codes)
+
+    def _compiled(self, source: str) -> list[types.CodeType]:
+        """Code for each statement, so compiled that evaluating it gives, or shows, what the shell would show."""
+        compiler, interactivity = self.shell.compile, self.shell.ast_node_interactivity
+        statements = self.shell.transform_ast(compiler.ast_parse(source, self.place.file_name)).body
+        if interactivity == "last_expr_or_assign" and statements:
+            statements += _assigned(statements[-1])
+        codes: list[types.CodeType] = []
+        for node in statements:
+            last = node is statements[-1]
+            if not isinstance(node, ast.Expr) or interactivity == "none" or not (last or interactivity == "all"):
+                codes.append(compiler(ast.Module([node], []), self.place.file_name, "exec"))
+            elif last:
+                codes.append(compiler(ast.Expression(node.value), self.place.file_name, "eval"))
+            else:
+                codes.append(compiler(ast.Interactive([node]), self.place.file_name, "single"))
+        return codes
+
+    async def run(self) -> Any:
+        """Run it in the notebook's names; the value of its last expression."""
+        result = None
+        for code in self.codes:
+            result = eval(code, self.place.names)
+            if code.co_flags & inspect.CO_COROUTINE:
+                result = await result
+        return result
+
+
+def _assigned(statement: ast.stmt) -> list[ast.Expr]:
+    """The name that `statement` assigns to, as an expression to show; nothing if it assigns to no plain name."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    if len(targets) != 1 or not isinstance(targets[0], ast.Name):
+        return []
+    return [ast.copy_location(ast.Expr(ast.copy_location(ast.Name(targets[0].id, ast.Load()), statement)), statement)]
+
+
+def _above(shell: Any, text: str) -> str:
+    """The lines of the cell above `text`, such as `%%time`."""
+    raw = (shell.history_manager.input_hist_raw if shell.history_manager else [""])[-1].rstrip()
+    return raw.removesuffix(text.rstrip()) if raw.endswith("\n" + text.rstrip()) else ""
+
+
+def rewritten(lines: list[str]) -> list[str]:
+    """A step of IPython's transformation of cells: `%%grad` cells that await are awaited; empty ones are line magics.
+
+    And a cell with an error of syntax is refused here, before it runs, as IPython refuses any other.
+    """
+    if len(lines) == 1 and lines[0].startswith("get_ipython().run_cell_magic('grad', "):
+        shell, tree = get_ipython(), ast.parse(lines[0].strip(), mode="eval").body
+        _, line, body = map(ast.literal_eval, tree.args) if isinstance(tree, ast.Call) else ("", "", "")
+        if not body.strip():
+            return [f"get_ipython().run_line_magic('grad', {line!r})\n"]
+        if Cell(shell, line, body, shell.execution_count).awaits:
+            return ["await " + lines[0]]
+    return lines
+
+
+def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that awaits nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise UsageError("this cell awaits something: run it as a cell of its own, with %%grad as its first line")
+
+
+def here(shell: Any, inner: dict[str, Any] | None) -> Place:
+    """The user's own line from which a line magic is called."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals is not shell.user_ns:
+        frame = frame.f_back
+    return Place(frame.f_code.co_filename, frame.f_lineno, shell.user_ns, inner)
+
+
+def shorten_traceback(shell: Any, error: BaseException, place: Place) -> None:
+    """Let IPython show `error` from the user's own line on, without the frames of the magic.
+
+    Where tensorad refuses what the magic's own line asks for, that line is all there is to see.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is not shell.user_ns:
+        trace = trace.tb_next
+    if trace is None:
+        return
+    if isinstance(error, ts.TensorADError) and trace.tb_lineno == place.line:
+        trace = types.TracebackType(None, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+
+    def render(self: BaseException) -> list[str]:
+        return shell.InteractiveTB.structured_traceback(type(self), self, trace, tb_offset=0)
+
+    with contextlib.suppress(AttributeError, TypeError):  # an error with slots is shown whole
+        error._render_traceback_ = types.MethodType(render, error)  # type: ignore[attr-defined]
