@@ -49,7 +49,9 @@ class Cell:
         self.shell = shell
         header = f"%%grad {line}".rstrip()
         above = _above(shell, f"{header}\n{body}")
-        blank = len(list(itertools.takewhile(str.isspace, body.splitlines()))) * "\n"  # which IPython takes away
+        blank = (
+            len(list(itertools.takewhile(str.isspace, body.splitlines(keepends=True)))) * "\n"
+        )  # which IPython takes away
         source = blank + shell.transform_cell(body)
         number = above.count("\n") + 1
         # Under this name the text is found again, with the line of the magic, by tracebacks and by tensorad's messages.

@@ -44,9 +44,9 @@ class GradMagics(Magics):
     )  # fmt: skip
     @argument("--into", metavar="NAME", help="bind the derivatives to NAME, NAME2, ..., whatever the sources are")
     @argument("-q", "--quiet", action="store_true", help="bind the names, show nothing")
-    @argument("-h", "--help", action="store_true", help="show this text")
+    @argument("-h", "--help", action="store_true", help="show this text")  # pyright: ignore[reportUntypedFunctionDecorator]
     @no_var_expand
-    @needs_local_scope  # pyright: ignore[reportUntypedFunctionDecorator]
+    @needs_local_scope
     @line_cell_magic
     def grad(self, line: str, cell: str | None = None, local_ns: Any = None) -> Any:
         """Derivatives of a cell, or of an expression.

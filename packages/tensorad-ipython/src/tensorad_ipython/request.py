@@ -17,9 +17,6 @@ from IPython.core.error import UsageError
 HOW = "`%%grad y wrt x`, `%%grad loss wrt w, b -n 2`; see `%%grad?`"
 
 
-_NO_WORDS = {getattr(tokenize, name) for name in "COMMENT NEWLINE NL ENDMARKER INDENT DEDENT".split()}
-
-
 @dataclass(frozen=True)
 class Expression:
     """A Python expression of the line: its text, and the column of the line at which it starts."""
@@ -30,7 +27,7 @@ class Expression:
     @property
     def name(self) -> str | None:
         """The name that it is, if it is a plain one, as Python spells it."""
-        tree = ast.parse(self.text, mode="eval").body
+        tree = ast.parse(f"({self.text})", mode="eval").body
         return tree.id if isinstance(tree, ast.Name) else None
 
 
@@ -72,13 +69,14 @@ def _words(line: str) -> Iterator[Expression]:
     start = end = depth = 0
     try:
         for token in tokenize.generate_tokens(io.StringIO(line).readline):
-            if token.type in _NO_WORDS:
+            if token.type == tokenize.COMMENT or not token.string.strip():
                 continue
             if token.start[1] > end and depth == 0:
                 if end > start:
                     yield Expression(line[start:end], start)
                 start = token.start[1]
-            depth += (token.string in "([{") - (token.string in ")]}") if token.type == tokenize.OP else 0
+            if token.type == tokenize.OP:
+                depth = max(0, depth + (token.string in "([{") - (token.string in ")]}"))
             end = token.end[1]
     except (tokenize.TokenError, SyntaxError) as error:
         raise UsageError(f"cannot read `{line}`: {error.args[0]}") from error
@@ -111,10 +109,16 @@ def _split(words: list[Expression]) -> tuple[Expression | None, list[Expression]
         if not words[:place] or not words[place + 1 :]:
             fault = f"{'the target' if not words[:place] else 'a source'} is missing beside `wrt`: {HOW}"
             continue
+        target, sources = _joined(words[:place]), _joined(words[place + 1 :])
         try:
-            return _joined(words[:place]), _listed(_joined(words[place + 1 :]))
+            ast.parse(target.text, mode="eval")
         except SyntaxError as error:
-            fault = f"cannot read `{(error.text or '').strip()}`: {error.msg}"
+            fault = f"cannot read the target `{target.text}`: {error.msg}"
+            continue
+        try:
+            return target, _listed(sources)
+        except SyntaxError as error:
+            fault = f"cannot read the sources `{sources.text}`: {error.msg}"
     raise UsageError(fault)
 
 
@@ -122,7 +126,6 @@ def _joined(words: list[Expression]) -> Expression:
     text, first = "", words[0].column
     for word in words:
         text = text.ljust(word.column - first) + word.text
-    ast.parse(text, mode="eval")
     return Expression(text, first)
 
 

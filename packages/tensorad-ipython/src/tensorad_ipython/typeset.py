@@ -54,13 +54,13 @@ def symbol(expression: str) -> Typeset:
 def derivative(target: str, sources: list[str], partial: bool) -> Typeset:
     """The derivative of `target` by each of `sources` in turn, in Leibniz's notation: `d²y/dx²`, `∂²y/∂w∂b`."""
     y, d, order = symbol(target), "∂" if partial else "d", len(sources)
-    latex_d, mathml_d = r"\partial " if partial else "d ", f"<mo form='prefix' rspace='0'>{d}</mo>"
+    latex_d, mathml_d = r"\partial" if partial else "d", f"<mo form='prefix' rspace='0'>{d}</mo>"
     runs = [(symbol(each), sources.count(each)) for each in dict.fromkeys(sources)]
     named = target.isidentifier()
     above = f"{d}{_raised(order)}" + (y.text if named else "")
     below = "".join(f"{d}{x.text}{_raised(times)}" for x, times in runs)
-    latex_above = f"{_power(latex_d, order)} {y.latex if named else ''}"
-    latex_below = " ".join(f"{latex_d}{_power(x.latex, times)}" for x, times in runs)
+    latex_above = f"{_power(latex_d, order)} {y.latex}" if named else _power(latex_d, order)
+    latex_below = " ".join(f"{latex_d} {_power(x.latex, times)}" for x, times in runs)
     mathml_above = (f"<msup>{mathml_d}<mn>{order}</mn></msup>" if order > 1 else mathml_d) + y.mathml * named
     mathml_below = "".join(
         mathml_d + (f"<msup><mrow>{x.mathml}</mrow><mn>{times}</mn></msup>" if times > 1 else x.mathml)
@@ -68,7 +68,7 @@ def derivative(target: str, sources: list[str], partial: bool) -> Typeset:
     )
     return Typeset(
         f"{above}/{below}" + ("" if named else f" ({y.text})"),
-        rf"\frac{{{latex_above.strip()}}}{{{latex_below}}}" + ("" if named else rf"\left({y.latex}\right)"),
+        rf"\frac{{{latex_above}}}{{{latex_below}}}" + ("" if named else rf"\left({y.latex}\right)"),
         f"<mfrac><mrow>{mathml_above}</mrow><mrow>{mathml_below}</mrow></mfrac>"
         + ("" if named else f"<mrow><mo>(</mo>{y.mathml}<mo>)</mo></mrow>"),
     )
@@ -135,4 +135,4 @@ def _raised(order: int) -> str:
 
 
 def _power(base: str, order: int) -> str:
-    return f"{base.strip()}^{{{order}}}" if order > 1 else base
+    return f"{base}^{{{order}}}" if order > 1 else base
