@@ -30,7 +30,7 @@ TORCH = next(line for line in CONSTRAINTS.read_text().splitlines() if line.start
 ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
-TESTS = ["pytest", "hypothesis", "expecttest", *DEMO]
+TESTS = ["pytest", "hypothesis", "expecttest", "ipykernel", "nbclient", *DEMO]
 BENCH = ["autograd", "mygrad", "jax"]
 
 
@@ -71,6 +71,13 @@ def demo(session: nox.Session) -> None:
     """Differentiate x**3 twice, then fit the handwritten digits and compare with torch.autograd."""
     install(session, *ENGINE, *DEMO)
     session.run("python", "examples/digits.py", *session.posargs)
+
+
+@nox.session
+def lab(session: nox.Session) -> None:
+    """Open JupyterLab with the packages installed; arguments after -- go to it."""
+    install(session, *PACKAGES, *DEMO, "jupyterlab")
+    session.run("jupyter", "lab", *session.posargs)
 
 
 @nox.session

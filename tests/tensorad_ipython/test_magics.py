@@ -435,7 +435,7 @@ def test_help(notebook: Notebook) -> None:
         "--check",
         "--into NAME",
         "-q",
-        "TARGET wrt SOURCES",
+        "TARGET wrt SOURCE, ...",
     ):
         assert word in text
     assert "%grad torch.sin(x) wrt x" in text

@@ -58,7 +58,8 @@ def test_derivatives(target: str, sources: list[str], partial: bool, text: str, 
         (3, "3", "3"),
         (True, "True", "True"),
         (1 - 2j, "1 - 2i", "1 - 2 i"),
-        (complex(0.0, -0.0), "0 - 0i", "0 - 0 i"),
+        (complex(-0.0, -0.0), "0 + 0i", "0 + 0 i"),
+        (-0.0, "0", "0"),
     ],
 )
 def test_numbers(value: complex, text: str, latex: str) -> None:

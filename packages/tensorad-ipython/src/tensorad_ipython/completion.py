@@ -11,8 +11,8 @@ _KEYS = ("%grad", "%%grad")
 
 def _complete(shell: Any, event: Any) -> list[str]:
     line, word = event.text_until_cursor, event.symbol
-    if not line.startswith(_KEYS) or "." in word or "[" in word:
-        raise TryNext
+    if "." in word or line[: len(line) - len(word)].endswith(("'", '"')):
+        raise TryNext  # an attribute, the key of a dict: IPython knows better
     options = parser_of(shell)._option_string_actions
     before = line[: len(line) - len(word)].split()
     if word.startswith("-"):

@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.displayhook import DisplayHook
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
-from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+from IPython.core.magic_arguments import MagicArgumentParser, argument, kwds, magic_arguments
 
 import tensorad as ts
 from tensorad_ipython.cell import Cell, Place, finished, here, shorten_traceback
@@ -32,8 +32,9 @@ class GradMagics(Magics):
         super().__init__(shell)
         self.names = Names(shell.user_ns)
 
+    # Target and sources are no arguments of the parser: what it leaves over, IPython completes as code.
     @magic_arguments()
-    @argument("expressions", nargs="*", metavar="TARGET wrt SOURCES", help="what is differentiated, and by what")
+    @kwds(usage="%(prog)s [TARGET wrt SOURCE, ...] [options]")
     @argument("-n", "--order", type=int, metavar="N", help="how many contexts, and so derivatives, are nested (1)")
     @argument("--jacobian", action="store_true", help="every entry of the target by every entry of the sources")
     @argument("--hessian", action="store_true", help="all second derivatives")

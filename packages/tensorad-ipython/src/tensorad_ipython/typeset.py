@@ -5,7 +5,6 @@ MathML because a browser typesets it by itself: no script is needed, offline too
 
 import contextlib
 import html
-import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -75,16 +74,16 @@ def derivative(target: str, sources: list[str], partial: bool) -> Typeset:
 
 
 def number(value: Any) -> Typeset:
-    """A number, to six significant digits."""
+    """A number, to six significant digits; zero has no sign."""
     if isinstance(value, complex):
         real, imaginary = number(value.real), number(abs(value.imag))
-        sign = "-" if math.copysign(1.0, value.imag) < 0 else "+"
+        sign = "-" if value.imag < 0 else "+"
         return Typeset(
             f"{real.text} {sign} {imaginary.text}i",
             f"{real.latex} {sign} {imaginary.latex} i",
             f"<mrow>{real.mathml}<mo>{'−' if sign == '-' else '+'}</mo>{imaginary.mathml}<mi>i</mi></mrow>",
         )
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)
     digits, _, exponent = text.partition("e")
     if not exponent:
         latex = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\mathrm{NaN}"}.get(text, text)
