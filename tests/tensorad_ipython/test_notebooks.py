@@ -56,7 +56,11 @@ def test_notebooks(name: str) -> None:
 
 
 def test_an_error_stops_a_run() -> None:
-    cells = ["import tensorad as ts\n%load_ext tensorad\nx = ts.tensor(6.0)", "%%grad y wrt x\ny = x / oops", "ran = True"]
+    cells = [
+        "import tensorad as ts\n%load_ext tensorad\nx = ts.tensor(6.0)",
+        "%%grad y wrt x\ny = x / oops",
+        "ran = True",
+    ]
     book = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, cells)))
     with pytest.raises(CellExecutionError, match="name 'oops' is not defined"):
         run(book)
@@ -78,7 +82,9 @@ def kernel() -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
 def test_an_interrupt_in_the_middle_of_a_cell(kernel: tuple[KernelManager, BlockingKernelClient], awaits: bool) -> None:
     manager, client = kernel
     client.execute_interactive(
-        "import asyncio, time\nimport tensorad as ts\n%load_ext tensorad\nx = ts.tensor(6.0)", timeout=120, store_history=False
+        "import asyncio, time\nimport tensorad as ts\n%load_ext tensorad\nx = ts.tensor(6.0)",
+        timeout=120,
+        store_history=False,
     )
     wait = "await asyncio.sleep(3)" if awaits else "time.sleep(60)"  # what awaits is interrupted when it wakes
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""The blocks of docs/notebook.md, and those of the README that are for a notebook, run and show what stands below them."""
+"""The blocks of docs/notebook.md, and of the README those for a notebook, run and show what stands below them."""
 
 import re
 from pathlib import Path

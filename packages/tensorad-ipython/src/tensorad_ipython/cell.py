@@ -28,14 +28,15 @@ class Place:
     names: dict[str, Any]  # the notebook's
     inner: dict[str, Any] | None = None  # those of the function that the line stands in
 
-    def evaluate(self, text: str, column: int = 1) -> Any:
-        """The value of the expression `text`, which starts at `column` of the line."""
-        tree = ast.parse(f"({' ' * (column - 1)}{text})", self.file_name, "eval")
+    def evaluate(self, text: str) -> Any:
+        """The value of the expression `text`."""
+        tree = ast.parse(f"({text})", mode="eval")
         return self._run(tree, self.names if self.inner is None else self.inner)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """`function(*args, **kwargs)`, called from this line."""
-        return self._run(ast.parse("function(*args, **kwargs)", mode="eval"), locals())
+        names = {"function": function, "args": args, "kwargs": kwargs}
+        return self._run(ast.parse("function(*args, **kwargs)", mode="eval"), names)
 
     def _run(self, tree: ast.Expression, names: dict[str, Any]) -> Any:
         ast.increment_lineno(tree, self.line - 1)

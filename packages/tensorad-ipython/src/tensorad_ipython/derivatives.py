@@ -152,9 +152,9 @@ def _open(context: ts.Grad, place: Place) -> Generator[None]:
 def _evaluate(request: Request, place: Place, found: Run) -> None:
     if request.target is None:
         return
-    found.target = place.evaluate(request.target.text, request.target.column)
+    found.target = place.evaluate(request.target.text)
     for each in request.sources:
-        nest = place.evaluate(each.text, each.column)
+        nest = place.evaluate(each.text)
         values, structure = ts.tree.flatten(nest)
         labels = [each.text + ts.tree.path(nest, index) for index in range(len(values))]
         found.sources.append(Source(each.text, each.name, dict(zip(labels, values, strict=True)), structure))

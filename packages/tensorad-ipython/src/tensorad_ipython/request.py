@@ -8,7 +8,6 @@ import argparse
 import ast
 import io
 import tokenize
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +18,9 @@ HOW = "`%%grad y wrt x`, `%%grad loss wrt w, b -n 2`; see `%%grad?`"
 
 @dataclass(frozen=True)
 class Expression:
-    """A Python expression of the line: its text, and the column of the line at which it starts."""
+    """A Python expression of the line."""
 
     text: str
-    column: int
 
     @property
     def name(self) -> str | None:
@@ -43,45 +41,42 @@ class Request:
 def read(line: str, parser: argparse.ArgumentParser) -> Request:
     """What `line` asks for; or a UsageError that says what is wrong with it."""
     given: list[str] = []
-    rest: list[Expression] = []
-    words = iter(_words(line.rstrip().rstrip(";")))
-    following = next(words, None)
-    while (word := following) is not None:
-        following = next(words, None)
-        option = _option(word.text, parser)
+    rest: list[tuple[str, int]] = []
+    words = _words(line.rstrip().rstrip(";"))
+    while words:
+        word, column = words.pop(0)
+        option = _option(word, parser)
         if option is None:
-            rest.append(word)
+            rest.append((word, column))
             continue
-        given.append(word.text)
-        inside = "=" in word.text or (word.text[1] != "-" and len(word.text) > 2)  # --order=2, -n2
-        optional = option.nargs == "?" and (following is None or following.text not in (option.choices or ()))
-        if option.nargs != 0 and not inside and not optional and following is not None:
-            given[-1:] = (
-                [f"{word.text}={following.text}"] if word.text.startswith("--") else [word.text, following.text]
-            )
-            following = next(words, None)
+        given.append(word)
+        inside = "=" in word or (word[1] != "-" and len(word) > 2)  # --order=2, -n2
+        wanted = option.nargs != 0 and not inside and words
+        if wanted and (option.nargs != "?" or words[0][0] in (option.choices or ())):
+            value, _ = words.pop(0)
+            given[-1:] = [f"{word}={value}"] if word.startswith("--") else [word, value]
     options = parser.parse_args(given)
     return Request(*_split(rest), options)
 
 
-def _words(line: str) -> Iterator[Expression]:
-    """The words of `line`: where brackets are closed, a space ends one."""
+def _words(line: str) -> list[tuple[str, int]]:
+    """The words of `line`, and the columns at which they start: where brackets are closed, a space ends a word."""
+    words: list[tuple[str, int]] = []
     start = end = depth = 0
     try:
         for token in tokenize.generate_tokens(io.StringIO(line).readline):
             if token.type == tokenize.COMMENT or not token.string.strip():
                 continue
             if token.start[1] > end and depth == 0:
-                if end > start:
-                    yield Expression(line[start:end], start)
+                words.append((line[start:end], start))
                 start = token.start[1]
             if token.type == tokenize.OP:
                 depth = max(0, depth + (token.string in "([{") - (token.string in ")]}"))
             end = token.end[1]
     except (tokenize.TokenError, SyntaxError) as error:
         raise UsageError(f"cannot read `{line}`: {error.args[0]}") from error
-    if end > start:
-        yield Expression(line[start:end], start)
+    words.append((line[start:end], start))
+    return [(word, column) for word, column in words if word]
 
 
 def _option(word: str, parser: argparse.ArgumentParser) -> Any:
@@ -98,46 +93,44 @@ def _option(word: str, parser: argparse.ArgumentParser) -> Any:
     return known.get(word[:2]) if word[:1] == "-" and word[2:].isdecimal() else None
 
 
-def _split(words: list[Expression]) -> tuple[Expression | None, list[Expression]]:
+def _split(words: list[tuple[str, int]]) -> tuple[Expression | None, list[Expression]]:
     """Target and sources. The `wrt` that splits them is the first that leaves an expression on both of its sides."""
     if not words:
         return None, []
     fault = f"the line has no `wrt`: {HOW}"
-    for place, word in enumerate(words):
-        if word.text != "wrt":
-            continue
-        if not words[:place] or not words[place + 1 :]:
-            fault = f"{'the target' if not words[:place] else 'a source'} is missing beside `wrt`: {HOW}"
+    for place, (word, _) in enumerate(words):
+        if word != "wrt":
             continue
         target, sources = _joined(words[:place]), _joined(words[place + 1 :])
-        try:
-            ast.parse(target.text, mode="eval")
-        except SyntaxError as error:
-            fault = f"cannot read the target `{target.text}`: {error.msg}"
+        if not target or not sources:
+            fault = f"{'a source' if target else 'the target'} is missing beside `wrt`: {HOW}"
             continue
         try:
-            return target, _listed(sources)
+            ast.parse(target, mode="eval")
         except SyntaxError as error:
-            fault = f"cannot read the sources `{sources.text}`: {error.msg}"
+            fault = f"cannot read the target `{target}`: {error.msg}"
+            continue
+        try:
+            return Expression(target), _listed(sources)
+        except SyntaxError as error:
+            fault = f"cannot read the sources `{sources}`: {error.msg}"
     raise UsageError(fault)
 
 
-def _joined(words: list[Expression]) -> Expression:
-    text, first = "", words[0].column
-    for word in words:
-        text = text.ljust(word.column - first) + word.text
-    return Expression(text, first)
+def _joined(words: list[tuple[str, int]]) -> str:
+    """The text of `words`, with the spaces that were between them."""
+    text = ""
+    for word, column in words:
+        text = text.ljust(column - words[0][1]) + word
+    return text
 
 
-def _listed(sources: Expression) -> list[Expression]:
-    """The expressions between the commas of `sources`."""
-    tree = ast.parse(f"({sources.text},)" if not sources.text.endswith(",") else f"({sources.text})", mode="eval").body
+def _listed(sources: str) -> list[Expression]:
+    """The expressions between the commas of `sources`, each once."""
+    text = f"({sources})" if sources.endswith(",") else f"({sources},)"
+    tree = ast.parse(text, mode="eval").body
     assert isinstance(tree, ast.Tuple)
-    listed: dict[str, Expression] = {}
     for each in tree.elts:
         if isinstance(each, ast.Starred):
             raise UsageError(f"`{ast.unparse(each)}`: give the list or dict itself, without the star")
-        text = ast.get_source_segment(f"({sources.text},)", each) or ""
-        before = f"({sources.text}".encode()[: each.col_offset].decode()
-        listed.setdefault(text, Expression(text, sources.column + len(before) - 1))
-    return list(listed.values())
+    return [Expression(each) for each in dict.fromkeys(ast.get_source_segment(text, each) or "" for each in tree.elts)]

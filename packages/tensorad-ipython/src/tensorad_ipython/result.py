@@ -13,7 +13,7 @@ from tensorad_ipython.typeset import Typeset, kind, value
 MOST_ROWS = 60
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Result:
     """The target and its derivatives: `y, dx, d2x = result`, `result[1]`, each in the structure of the sources.
 
