@@ -18,9 +18,9 @@ from tensorad_ipython import typeset
         ("w2", "w_{2}", "<msub><mi>w</mi><mn>2</mn></msub>"),
         ("hidden_size", r"\mathit{hidden\_size}", "<mi>hidden_size</mi>"),
         ("_1", r"\mathit{\_1}", "<mi>_1</mi>"),
-        ("p['w']", r"\texttt{p['w']}", "<mtext>p[&#x27;w&#x27;]</mtext>"),
-        ("a_b$ < {c}", r"\texttt{a\_b\$ {<} \{c\}}", "<mtext>a_b$ &lt; {c}</mtext>"),
-        ("<script>alert(1)</script>", None, "<mtext>&lt;script&gt;alert(1)&lt;/script&gt;</mtext>"),
+        ("p['w']", r"\texttt{p['w']}", "<mtext style='font-family: monospace'>p[&#x27;w&#x27;]</mtext>"),
+        ("a_b$ < {c}", r"\texttt{a\_b\$ {<} \{c\}}", "<mtext style='font-family: monospace'>a_b$ &lt; {c}</mtext>"),
+        ("<script>alert(1)</script>", None, "<mtext style='font-family: monospace'>&lt;script&gt;alert(1)&lt;/script&gt;</mtext>"),
     ],
 )
 def test_symbols(expression: str, latex: str | None, mathml: str) -> None:

@@ -75,12 +75,13 @@ def result_of(request: Request, run: Run, notes: list[str]) -> Result:
 
 def table(rows: list[tuple[Typeset, Any]], notes: list[str]) -> str:
     """A table in HTML: what each tensor is, its values, its shape and dtype. The notebook's own colours are kept."""
-    cell = 'style="text-align: left; vertical-align: middle; padding: 0.3em 0.6em"'
+    style = "vertical-align: middle; padding: 0.3em; font-weight: normal; text-align"
     lines = []
     for label, tensor in rows:
         lines.append(
-            f"<tr><th scope='row' {cell}><math>{label.mathml}</math></th>"
-            f"<td {cell}>{shown(tensor)}</td><td {cell}><small>{html.escape(kind(tensor.data))}</small></td></tr>"
+            f"<tr><th scope='row' style='{style}: right'><math displaystyle='true'>{label.mathml}<mo>=</mo></math></th>"
+            f"<td style='{style}: left'>{shown(tensor)}</td>"
+            f"<td style='{style}: left'><small>{html.escape(kind(tensor.data))}</small></td></tr>"
         )
     below = "".join(f"<div><small>{html.escape(note)}</small></div>" for note in notes)
     return f"<div class='tensorad'><table>{''.join(lines)}</table>{below}</div>"

@@ -15,6 +15,8 @@ from torch._tensor_str import printoptions  # pyright: ignore[reportUnknownVaria
 
 MATRIX_ENTRIES = 36  # what is laid out as a matrix: more entries than that are printed as torch prints them
 TEXT_ENTRIES = 100  # what is printed whole: of more, the ends
+# Borders, bent to brackets: real ones stretch only where a font for mathematics is installed.
+_BRACKETS = "border: solid; border-width: 0 1px; border-radius: 6px; border-collapse: separate; padding: 0 0.2em"
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _IN_LATEX = {each: rf"\{each}" for each in "#$%&_{}"} | {
     "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "{<}", ">": "{>}",
@@ -34,7 +36,7 @@ def symbol(expression: str) -> Typeset:
     """A Python expression: a name as a variable (`theta_1` with its letter and subscript), anything else as code."""
     if not expression.isidentifier():
         code = "".join(_IN_LATEX.get(each, each) for each in expression)
-        return Typeset(expression, rf"\texttt{{{code}}}", f"<mtext>{html.escape(expression)}</mtext>")
+        return Typeset(expression, rf"\texttt{{{code}}}", f"<mtext style='font-family: monospace'>{html.escape(expression)}</mtext>")
     stem, index = re.fullmatch(r"(.*?)_?(\d*)", expression).groups()  # type: ignore[union-attr]
     if not stem.strip("_"):
         stem, index = expression, ""
@@ -113,7 +115,7 @@ def value(data: torch.Tensor) -> Typeset:
     return Typeset(
         text,
         rf"\begin{{bmatrix}} {latex} \end{{bmatrix}}",
-        f"<mrow><mo stretchy='true'>[</mo><mtable>{cells}</mtable><mo stretchy='true'>]</mo></mrow>",
+        f"<mtable style='{_BRACKETS}'>{cells}</mtable>",
     )
 
 
