@@ -10,6 +10,7 @@ of hard links to files that uv keeps once. Without uv all of it works too, with 
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -31,6 +32,7 @@ ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
 TESTS = ["pytest", "hypothesis", "expecttest", "ipykernel", "nbclient", *DEMO]
+BROWSER = ["jupyterlab", "nbformat", "playwright"]
 BENCH = ["autograd", "mygrad", "jax"]
 
 
@@ -57,6 +59,27 @@ def tests(session: nox.Session) -> None:
     """Run the tests; arguments after -- go to pytest."""
     install(session, *PACKAGES, *TESTS)
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use the magics in JupyterLab in a real browser; TENSORAD_SCREENSHOTS=FOLDER keeps pictures of it."""
+    found = chromium(session)
+    install(session, *PACKAGES, *TESTS, *BROWSER)
+    session.run("pytest", "tests/browser", *session.posargs, env={"TENSORAD_CHROMIUM": found})
+
+
+def chromium(session: nox.Session) -> str:
+    """The system's chromium; root has it installed by apt-get where it is missing, anybody else skips the session."""
+
+    def find() -> str | None:
+        return next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+
+    if not find() and shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
+            session.run("apt-get", *command, env=quiet, external=True, success_codes=range(256))
+    return find() or session.skip("there is no chromium: install it, for example by `sudo apt-get install chromium`")
 
 
 @nox.session
