@@ -69,6 +69,8 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
             kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
             if isinstance(value, Iterator):
                 hint = "an iterator can be read only once: make a list or a dict of it"
+            elif isinstance(value, torch.nn.Module):
+                hint = "give its parameters, dict(model.named_parameters())"
             elif not is_target:
                 hint = "make it one with tensorad.tensor(...), before it is used, or let it require grad"
             elif isinstance(value, torch.Tensor):
@@ -76,9 +78,13 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
             else:
                 hint = "a gradient is of one Tensor"
             raise ArgumentError(f"{what} is not a tensorad.Tensor but of type {kind}: {hint}")
+        remedy = (
+            "differentiate what it is computed from, where that is floating point"
+            if is_target
+            else "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
+        )
         raise NotDifferentiableError(
-            f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: "
-            "make it with dtype=tensorad.float32, or convert it with .to(tensorad.float32) before it is used"
+            f"{what} has dtype {value.dtype}, and only floating point and complex values have derivatives: {remedy}"
         )
 
 

@@ -24,5 +24,7 @@ def stop_gradient(value: Any = None) -> Any:
     if value is None:
         return Entry()
     return tree.map(
-        lambda each: Tensor(taken_out(each, "stop_gradient()")) if isinstance(each, Tensor) else each, value
+        # Detached, so that where somebody lets torch's own autograd watch, it stops here too.
+        lambda each: Tensor(taken_out(each, "stop_gradient()").detach()) if isinstance(each, Tensor) else each,
+        value,
     )
