@@ -128,6 +128,44 @@ def test_hessian_of_several_sources(notebook: Notebook) -> None:
     assert torch.allclose(notebook.names["db"].data, 3 * b**2)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # which torch.func uses
+@pytest.mark.parametrize("target", [(), (2,), (2, 3), (0,)])
+@pytest.mark.parametrize("source", [(), (2,), (2, 3), (0,)])
+def test_matrices_of_all_shapes(notebook: Notebook, target: tuple[int, ...], source: tuple[int, ...]) -> None:
+    torch.manual_seed(5)
+    data, weight = torch.rand(source, dtype=torch.float64), torch.rand(target, dtype=torch.float64)
+    notebook.names |= {"s": ts.tensor(data), "w": weight, "t": ts.tensor(0.5, dtype=ts.float64)}
+    notebook.run("%grad (s * t).sin().sum() * w wrt s, t --jacobian --into J")
+    t = torch.tensor(0.5, dtype=torch.float64)
+    assert [each.shape for each in notebook.names["J"]] == [(*target, *source), target]
+    if weight.numel():  # else torch.func fails
+        expected = torch.func.jacrev(lambda s, t: (s * t).sin().sum() * weight, (0, 1))(data, t)
+        for found, torchs in zip(notebook.names["J"], expected, strict=True):
+            assert torch.allclose(found.data, torchs)
+    notebook.run("%grad (s * t).sin().sum() wrt s, t --hessian --into H")
+    expected = torch.func.hessian(lambda s, t: (s * t).sin().sum(), (0, 1))(data, t)
+    for row, torchs_row in zip(notebook.names["H2"], expected, strict=True):
+        for found, torchs in zip(row, torchs_row, strict=True):
+            assert found.shape == torchs.shape
+            assert torch.allclose(found.data, torchs)
+
+
+def test_everything_can_be_differentiated_by_a_context_around_it(notebook: Notebook) -> None:
+    notebook.run("v = ts.tensor([1.0, 2.0])")
+    line = "    _, {} = %grad v ** 3 wrt v{}\n"
+    notebook.run("with ts.Grad() as outer:\n" + line.format("J", " --jacobian") + line.format("d", ""))
+    notebook.run("with outer:\n    total, same = (J.sum() * v).sum(), (d * v.sum()).sum()")
+    expected = torch.autograd.functional.jacobian(lambda v: (3 * v**2).sum() * v.sum(), torch.tensor([1.0, 2.0]))
+    assert torch.allclose(notebook.run("outer.gradient(total, v)").data, expected)
+    assert torch.allclose(notebook.run("outer.gradient(same, v)").data, expected)
+
+
+def test_the_order_may_be_an_expression(notebook: Notebook) -> None:
+    notebook.run("k = 3")
+    notebook.run("%grad x ** 3 wrt x -n k")
+    assert values(notebook, "d3x") == [6.0]
+
+
 def test_cotangent(notebook: Notebook) -> None:
     notebook.run("v = ts.tensor([1.0, 2.0])\nc = torch.tensor([3.0, 4.0])")
     notebook.run("%%grad y wrt v -n 2 --cotangent c*2 --check torch\ny = v ** 3")
@@ -155,6 +193,11 @@ def test_a_name_that_is_taken_is_said(notebook: Notebook) -> None:
     assert "g1 was of type int, and is now a result of %grad" in notebook.printed
     notebook.run("%grad x ** 2 wrt x")
     assert "is now a result" not in notebook.printed
+    notebook.run("%reload_ext tensorad\n%grad x ** 2 wrt x")
+    assert "is now a result" not in notebook.printed
+    notebook.run("g1 = 'mine'")
+    notebook.run("%%grad\n1")
+    assert "g1 was of type str, and is now a result of %grad" in notebook.printed
     notebook.run("dx = dx * 2")
     notebook.run("%grad x ** 2 wrt x")
     assert "dx was of type Tensor" in notebook.printed
@@ -180,6 +223,12 @@ def test_an_error_at_the_second_order_binds_nothing(notebook: Notebook) -> None:
     notebook.run("once.count = 1")
     assert str(notebook.fails("%grad once(x) wrt x -n 2")) == "twice"
     assert "dx" not in notebook.names
+
+
+def test_the_contexts_are_those_of_this_cell_whatever_it_calls_g1(notebook: Notebook) -> None:
+    for other in ("%grad x * x wrt x", "g1 = 5", "del g1"):
+        notebook.run(f"%%grad y wrt x\n{other}\ny = x ** 3")
+        assert notebook.run("g1.gradient(y, x)").item() == 108.0
 
 
 def test_unicode_names(notebook: Notebook) -> None:
@@ -248,8 +297,9 @@ def test_await(notebook: Notebook) -> None:
     assert "line 3" in notebook.printed
 
 
-def test_a_cell_that_awaits_inside_another_magic_is_told_so(notebook: Notebook) -> None:
-    assert notebook.fails("%%time\n%%grad\nimport asyncio\nawait asyncio.sleep(0)") is not None
+def test_a_cell_that_awaits_gives_other_programs_something_to_await(notebook: Notebook) -> None:
+    notebook.shell.run_cell_magic("grad", "", "import asyncio\nawait asyncio.sleep(0)").close()
+    assert not recording.get().entries
 
 
 def test_the_last_expression(notebook: Notebook) -> None:
@@ -287,9 +337,24 @@ def test_silence(notebook: Notebook) -> None:
         assert values(notebook, "dx") == [12.0]
 
 
+def test_what_is_assigned_is_never_none(notebook: Notebook) -> None:
+    for line in ("y, slope = %grad x ** 2 wrt x -q", "y, slope = %grad x ** 2 wrt x;"):
+        notebook.run(line)
+        assert notebook.names["slope"].item() == 12.0
+        assert notebook.printed == ""
+
+
 def test_an_empty_cell_is_the_line_form(notebook: Notebook) -> None:
     notebook.run("%%grad x ** 2 wrt x\n\n")
     assert values(notebook, "dx") == [12.0]
+
+
+def test_a_line_in_a_function_sees_the_functions_names(notebook: Notebook) -> None:
+    notebook.run("def slope(t):\n    _, found = %grad sum(t ** n for n in range(3)) wrt t\n    return found")
+    assert notebook.run("slope(ts.tensor(4.0))").item() == 9.0
+    notebook.run("def fails(t):\n    %grad missing wrt t")
+    notebook.fails("fails(x)")
+    assert "tensorad_ipython" not in notebook.printed
 
 
 def test_inside_a_function(notebook: Notebook) -> None:
@@ -362,9 +427,10 @@ def test_what_tensorad_refuses(notebook: Notebook, cell: str, kind: type, words:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("y wrt x -n 0", "-n 0: the order is 1 or more"),
+        ("y wrt x -n 0", "-n 0: the order is a whole number, 1 or more"),
+        ("y wrt x -n 1.5", "-n 1.5: the order is a whole number"),
         ("y wrt x -n", "-n"),
-        ("y wrt x -n two", "invalid int value: 'two'"),
+        ("y wrt x -n 2+", "cannot read `2+`"),
         ("y wrt", "a source is missing"),
         ("wrt x", "the target is missing"),
         ("y x", "has no `wrt`"),
@@ -375,8 +441,10 @@ def test_what_tensorad_refuses(notebook: Notebook, cell: str, kind: type, words:
         ("y wrt $x", "cannot read the sources `$x`"),
         ("y) wrt (x", "cannot read"),
         ("y wrt x --oder 2", "there is no option --oder"),
-        ("y wrt x --jacobian -n 2", "leave out -n"),
-        ("y wrt x --jacobian --hessian", "--jacobian goes with neither"),
+        ("y wrt x --jacobian -n 2", "--jacobian is of the first order: leave out -n"),
+        ("y wrt x --hessian -n 3", "--hessian is of the second order: leave out -n"),
+        ("y wrt x --jacobian --cotangent y", "one at a time"),
+        ("y wrt x --jacobian --hessian", "one at a time"),
         ("y wrt x --into 3d", "--into 3d: that is no name"),
         ("y wrt x --cotangent +", "cannot read `+`"),
         ("--into d", "--into needs a target and sources"),
@@ -388,6 +456,39 @@ def test_what_the_magic_refuses(notebook: Notebook, line: str, words: str) -> No
     assert isinstance(error, UsageError)
     assert words in str(error)
     assert "y" not in notebook.names, "the cell ran all the same"
+
+
+def test_stop_iteration_is_the_users_own(notebook: Notebook) -> None:
+    for cell in ("%%grad y wrt x\ny = next(iter([]))", "%grad next(iter([])) wrt x"):
+        assert isinstance(notebook.fails(cell), StopIteration)
+        assert "coroutine" not in notebook.printed
+        assert "tensorad_ipython" not in notebook.printed
+
+
+@pytest.mark.parametrize("into", ["dx", "d2x", "g1", "g2", "x", "y"])
+def test_into_does_not_take_a_name_that_the_line_needs(notebook: Notebook, into: str) -> None:
+    error = notebook.fails(f"%%grad y wrt x -n 2 --into {into}\ny = x ** 2")
+    assert f"--into {into}: {into} is a name that this line itself needs" in str(error)
+    assert "y" not in notebook.names
+
+
+def test_complex_matrices_are_refused(notebook: Notebook) -> None:
+    notebook.run("z = ts.tensor([1 + 1j])")
+    for option in ("--jacobian", "--hessian"):
+        assert "complex" in str(notebook.fails(f"%grad (z * z).abs().sum() wrt z {option}"))
+    notebook.run("%grad z ** 2 wrt z")
+    assert "complex: this is torch's gradient" in notebook.printed
+
+
+def test_a_gradient_of_zero_says_why(notebook: Notebook) -> None:
+    notebook.run("unused = ts.tensor(1.0)")
+    notebook.run("%%grad y wrt x, unused\ny = x ** 2")
+    assert "unused: the target does not depend on the source in what g1 recorded" in notebook.printed
+    notebook.run("%%grad y wrt x\ny = ts.tensor(x.item()) * 2 * unused")
+    assert "x: the target does not depend on the source" in notebook.printed
+    assert "item() at Cell In[4], line 2" in notebook.printed
+    notebook.run("%grad (x - 6) ** 2 wrt x")
+    assert "the target" not in notebook.printed
 
 
 def test_a_line_without_a_target(notebook: Notebook) -> None:

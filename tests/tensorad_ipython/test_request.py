@@ -26,11 +26,11 @@ def asked(line: str) -> Request:
             {},
         ),
         ("(y if wrt_ else z) wrt x", "(y if wrt_ else z)", ["x"], {}),
-        ("-n 2 y wrt x --check", "y", ["x"], {"order": 2, "check": "differences"}),
-        ("y wrt x --check torch -n3", "y", ["x"], {"order": 3, "check": "torch"}),
+        ("-n 2 y wrt x --check", "y", ["x"], {"order": "2", "check": "differences"}),
+        ("y wrt x --check torch -n3", "y", ["x"], {"order": "3", "check": "torch"}),
         ("--check y wrt x", "y", ["x"], {"check": "differences"}),
-        ("y wrt x --order=4 -q # words", "y", ["x"], {"order": 4, "quiet": True}),
-        ("y wrt x --ord 4 --jac", "y", ["x"], {"order": 4, "jacobian": True}),
+        ("y wrt x --order=4 -q # words", "y", ["x"], {"order": "4", "quiet": True}),
+        ("y wrt x --ord 4 --jac", "y", ["x"], {"order": "4", "jacobian": True}),
         ("--cotangent (a + b) y wrt x", "y", ["x"], {"cotangent": "(a + b)"}),
         ("y wrt x --cotangent torch.ones(2, 3) --into d", "y", ["x"], {"cotangent": "torch.ones(2, 3)", "into": "d"}),
         ("-x ** 2 wrt x", "-x ** 2", ["x"], {}),
@@ -57,7 +57,7 @@ def test_lines(line: str, target: str, sources: list[str], options: dict[str, ob
 
 def test_no_target() -> None:
     assert asked("").target is None
-    assert asked("-n 2").options.order == 2
+    assert asked("-n 2").options.order == "2"
     assert asked("-n 2").target is None
 
 

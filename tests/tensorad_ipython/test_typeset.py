@@ -1,11 +1,15 @@
 """Mathematics in its three forms, and what of a tensor is laid out as a matrix."""
 
+import html
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 import torch
 
 from tensorad_ipython import typeset
+
+UNDERSCORE = "<mtext style='display: none'>_</mtext>"
 
 
 @pytest.mark.parametrize(
@@ -14,13 +18,19 @@ from tensorad_ipython import typeset
         ("x", "x", "<mi>x</mi>"),
         ("loss", r"\mathit{loss}", "<mi>loss</mi>"),
         ("theta", r"\theta", "<mi>θ</mi>"),
-        ("theta_1", r"\theta_{1}", "<msub><mi>θ</mi><mn>1</mn></msub>"),
-        ("w2", "w_{2}", "<msub><mi>w</mi><mn>2</mn></msub>"),
+        ("theta_1", r"\theta_{1}", f"<msub><mrow><mi>θ</mi>{UNDERSCORE}</mrow><mn>1</mn></msub>"),
+        ("w2", "w_{2}", f"<msub><mrow><mi>w</mi>{UNDERSCORE}</mrow><mn>2</mn></msub>"),
         ("hidden_size", r"\mathit{hidden\_size}", "<mi>hidden_size</mi>"),
+        ("x_", r"\mathit{x\_}", "<mi>x_</mi>"),
+        ("lamda", r"\mathit{lamda}", "<mi>lamda</mi>"),
         ("_1", r"\mathit{\_1}", "<mi>_1</mi>"),
         ("p['w']", r"\texttt{p['w']}", "<mtext style='font-family: monospace'>p[&#x27;w&#x27;]</mtext>"),
         ("a_b$ < {c}", r"\texttt{a\_b\$ {<} \{c\}}", "<mtext style='font-family: monospace'>a_b$ &lt; {c}</mtext>"),
-        ("<script>alert(1)</script>", None, "<mtext style='font-family: monospace'>&lt;script&gt;alert(1)&lt;/script&gt;</mtext>"),
+        (
+            "<script>alert(1)</script>",
+            None,
+            "<mtext style='font-family: monospace'>&lt;script&gt;alert(1)&lt;/script&gt;</mtext>",
+        ),
     ],
 )
 def test_symbols(expression: str, latex: str | None, mathml: str) -> None:
@@ -98,9 +108,32 @@ def test_what_is_no_matrix_is_printed(data: torch.Tensor) -> None:
 
 def test_long_ones_are_shortened() -> None:
     assert "..." not in typeset.printed(torch.zeros(100))
-    assert len(typeset.printed(torch.zeros(101))) < 60
+    assert typeset.printed(torch.zeros(101)) == "Tensor([0., 0., 0.,  ..., 0., 0., 0.], shape=(101,))"
     assert len(typeset.printed(torch.zeros(1000, 1000))) < 400
     assert "..." not in repr(torch.zeros(101)), "torch's own way to print is what it was"
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (typeset.derivative("y", ["x_1", "x_1"], False), "d^2y/dx_1^2"),
+        (typeset.derivative("loss", ["w", "b"], True), "∂^2loss/∂w∂b"),
+        (typeset.derivative("x * y", ["x + 1"], True), "∂/∂(x + 1)(x * y)"),
+        (typeset.value(torch.tensor([[1.0, -2.0], [0.5, 1e-7]])), "[1, −2; 0.5, 1×10^−7]"),
+        (typeset.value(torch.tensor([3.0, 0.0])), "[3, 0]"),
+        (typeset.number(2 - 1j), "2−1i"),
+    ],
+)
+def test_without_its_tags_mathematics_still_reads_right(found: typeset.Typeset, text: str) -> None:
+    """A notebook that is not trusted takes MathML's tags away and leaves the text between them."""
+    assert html.unescape(re.sub(r"<[^>]*>", "", found.mathml)) == text
+
+
+def test_long_code_is_shortened_where_it_is_typeset() -> None:
+    found = typeset.symbol("x[" + "0" * 100 + "].sum()")
+    assert len(found.text) == 109
+    assert found.mathml.endswith(">x[000000000000000000…00].sum()</mtext>")
+    assert typeset.symbol("x[" + "0" * 21 + "].sum()").mathml.count("0") == 21
 
 
 def test_kinds() -> None:

@@ -7,10 +7,13 @@ import ast
 import contextlib
 import inspect
 import itertools
+import linecache
 import sys
 import types
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from IPython import get_ipython
@@ -25,13 +28,12 @@ class Place:
 
     file_name: str
     line: int
-    names: dict[str, Any]  # the notebook's
-    inner: dict[str, Any] | None = None  # those of the function that the line stands in
+    names: dict[str, Any]
+    binds: bool = True  # whether these are the notebook's names; a function's are its own
 
     def evaluate(self, text: str) -> Any:
         """The value of the expression `text`."""
-        tree = ast.parse(f"({text})", mode="eval")
-        return self._run(tree, self.names if self.inner is None else self.inner)
+        return self._run(ast.parse(f"({text})", mode="eval"), self.names)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """`function(*args, **kwargs)`, called from this line."""
@@ -42,6 +44,11 @@ class Place:
         ast.increment_lineno(tree, self.line - 1)
         return eval(compile(tree, self.file_name, "eval"), self.names, names)
 
+    @property
+    def is_all_magic(self) -> bool:
+        """Whether there is nothing else on the line, which would take what the magic returns."""
+        return linecache.getline(self.file_name, self.line).lstrip().startswith("get_ipython().run_line_magic(")
+
 
 class Cell:
     """The body of a cell magic, ready to run, any number of times."""
@@ -50,35 +57,47 @@ class Cell:
         self.shell = shell
         header = f"%%grad {line}".rstrip()
         above = _above(shell, f"{header}\n{body}")
-        blank = (
-            len(list(itertools.takewhile(str.isspace, body.splitlines(keepends=True)))) * "\n"
-        )  # which IPython takes away
-        source = blank + shell.transform_cell(body)
-        number = above.count("\n") + 1
+        self.lines_above = above.count("\n") + 1
+        blank = len(list(itertools.takewhile(str.isspace, body.splitlines(keepends=True))))
+        try:
+            self.source = "\n" * blank + shell.transform_cell(body)  # IPython takes leading blank lines away
+        except SyntaxError as error:
+            error.lineno = (error.lineno or 0) + self.lines_above
+            raise
         # Under this name the text is found again, with the line of the magic, by tracebacks and by tensorad's messages.
         text = f"{above}{header}\n"
-        name = shell.compile.cache(text + source, count, raw_code=text + body)
-        self.place = Place(name, number, shell.user_ns)
-        with shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
-            self.codes = self._compiled("\n" * number + source)
-        self.awaits = any(code.co_flags & inspect.CO_COROUTINE for code in self.codes)
+        name = shell.compile.cache(text + self.source, count, raw_code=text + body)
+        self.place = Place(name, self.lines_above, shell.user_ns)
 
-    def _compiled(self, source: str) -> list[types.CodeType]:
+    @cached_property
+    def awaits(self) -> bool:
+        """Whether it awaits something; or a SyntaxError, at the right line of the cell."""
+        with self._flags():
+            code = self.shell.compile(self._tree(), self.place.file_name, "exec")
+        return bool(code.co_flags & inspect.CO_COROUTINE)
+
+    def _tree(self) -> ast.Module:
+        return self.shell.compile.ast_parse("\n" * self.lines_above + self.source, self.place.file_name)
+
+    def _flags(self) -> AbstractContextManager[None]:
+        return self.shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if self.shell.autoawait else 0)
+
+    @cached_property
+    def codes(self) -> list[types.CodeType]:
         """Code for each statement, so compiled that evaluating it gives, or shows, what the shell would show."""
-        compiler, interactivity = self.shell.compile, self.shell.ast_node_interactivity
-        statements = self.shell.transform_ast(compiler.ast_parse(source, self.place.file_name)).body
-        if interactivity == "last_expr_or_assign" and statements:
-            statements += _assigned(statements[-1])
-        codes: list[types.CodeType] = []
-        for node in statements:
-            last = node is statements[-1]
-            if not isinstance(node, ast.Expr) or interactivity == "none" or not (last or interactivity == "all"):
-                codes.append(compiler(ast.Module([node], []), self.place.file_name, "exec"))
-            elif last:
-                codes.append(compiler(ast.Expression(node.value), self.place.file_name, "eval"))
-            else:
-                codes.append(compiler(ast.Interactive([node]), self.place.file_name, "single"))
-        return codes
+        interactivity = self.shell.ast_node_interactivity
+        with self._flags():
+            statements = self.shell.transform_ast(self._tree()).body
+            if interactivity == "last_expr_or_assign" and statements:
+                statements += _assigned(statements[-1])
+            return [self._code(node, node is statements[-1], interactivity) for node in statements]
+
+    def _code(self, node: ast.stmt, last: bool, interactivity: str) -> types.CodeType:
+        if not isinstance(node, ast.Expr) or interactivity == "none" or not (last or interactivity == "all"):
+            return self.shell.compile(ast.Module([node], []), self.place.file_name, "exec")
+        if last:
+            return self.shell.compile(ast.Expression(node.value), self.place.file_name, "eval")
+        return self.shell.compile(ast.Interactive([node]), self.place.file_name, "single")
 
     async def run(self) -> Any:
         """Run it in the notebook's names; the value of its last expression."""
@@ -125,16 +144,26 @@ def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
+    except RuntimeError as error:
+        raise of_the_user(error) from None
     coroutine.close()
     raise UsageError("this cell awaits something: run it as a cell of its own, with %%grad as its first line")
 
 
-def here(shell: Any, inner: dict[str, Any] | None) -> Place:
+def of_the_user(error: BaseException) -> BaseException:
+    """The user's own error: a coroutine makes another one of StopIteration."""
+    cause = error.__cause__
+    return cause if isinstance(error, RuntimeError) and isinstance(cause, StopIteration) else error
+
+
+def here(shell: Any, local_names: dict[str, Any]) -> Place:
     """The user's own line from which a line magic is called."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals is not shell.user_ns:
         frame = frame.f_back
-    return Place(frame.f_code.co_filename, frame.f_lineno, shell.user_ns, inner)
+    binds = local_names is shell.user_ns
+    # One dict of all names, so that a comprehension or a lambda sees the function's too.
+    return Place(frame.f_code.co_filename, frame.f_lineno, local_names if binds else shell.user_ns | local_names, binds)
 
 
 def shorten_traceback(shell: Any, error: BaseException, place: Place) -> None:
@@ -143,7 +172,7 @@ def shorten_traceback(shell: Any, error: BaseException, place: Place) -> None:
     Where tensorad refuses what the magic's own line asks for, that line is all there is to see.
     """
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals is not shell.user_ns:
+    while trace is not None and trace.tb_frame.f_globals is not place.names:
         trace = trace.tb_next
     if trace is None:
         return

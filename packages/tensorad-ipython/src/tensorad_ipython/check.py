@@ -1,198 +1,147 @@
-"""`--check`: the derivatives compared with finite differences, or with torch.autograd, on the same cell run again.
+"""`--check`: the derivatives compared with finite differences, or with torch.autograd, on the same cell run again."""
 
-The sources are moved where they are: each run finds other data in the very same Tensors. What a run binds is put back,
-its output is dropped, and it draws the same random numbers.
-"""
-
-import random
-import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from IPython.utils.capture import capture_output
 
 import tensorad as ts
 from tensorad.operands import plain
-from tensorad_ipython.cell import Place
-from tensorad_ipython.derivatives import Derivative, Run, run
-from tensorad_ipython.names import kept
-from tensorad_ipython.request import Request
+from tensorad_ipython.derivatives import Derivative, Run
+from tensorad_ipython.differences import Difference, Point, difference, judged, largest, steps_for
+from tensorad_ipython.rerun import CannotCheckError, Rerun
 from tensorad_ipython.result import label_of
 from tensorad_ipython.typeset import number
 
-
-class _CannotTellError(Exception):
-    """Why a check has nothing to compare."""
-
-
-def drawing() -> Callable[[], None]:
-    """A function after which the same random numbers are drawn as from here on: torch's, Python's, numpy's."""
-    numpy: Any = sys.modules.get("numpy")
-    pythons, torchs, numpys = random.getstate(), torch.get_rng_state(), numpy and numpy.random.get_state()
-
-    def again() -> None:
-        random.setstate(pythons)
-        torch.set_rng_state(torchs)
-        if numpy:
-            numpy.random.set_state(numpys)
-
-    return again
+AGREE = "✓ they agree"
+_VERDICTS = {
+    "agree": AGREE,
+    "disagree": "✗ they DISAGREE",
+    "rough": "? they cannot tell: a corner, a pole, or too few digits",
+}
 
 
-@dataclass
-class Checker:
-    """What it takes to run a cell again: `found` is what the first run gave, `redraw` lets it draw the same numbers."""
+def check(how: str, rerun: Rerun) -> list[str]:
+    """What the check that was asked for found, in words: a line for each derivative, or one that says why not."""
+    try:
+        with rerun:
+            if how == "torch":
+                return _by_torch(rerun)
+            return [note for label in rerun.found.tensors for note in _by_differences(rerun, label)]
+    except CannotCheckError as error:
+        return [f"not checked: {error}"]
 
-    request: Request
-    order: int
-    place: Place
-    body: Callable[[], Awaitable[Any]]
-    redraw: Callable[[], None]
-    found: Run
 
-    async def notes(self) -> list[str]:
-        """What the check that was asked for found, in words."""
-        after = drawing()  # where the first run has left the generators
+def _by_differences(rerun: Rerun, label: str) -> list[str]:
+    """The derivatives by one tensor, against how what they are derivatives of changes along a line."""
+    found, data = rerun.found, plain(rerun.found.tensors[label])
+    if data.is_complex() or found.target.data.is_complex():
+        raise CannotCheckError("finite differences are for real values: --check torch can compare complex ones")
+    wanted = [each for each in found.derivatives if each.by == label]
+    direction = torch.randn(data.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    direction = direction / direction.norm() if data.ndim else torch.ones((), dtype=torch.float64)
+    epsilon = torch.finfo(data.dtype).eps
+    finite = lambda each: torch.nan_to_num(each.value.data, nan=0.0, posinf=0.0, neginf=0.0)  # noqa: E731
+    tried: list[list[Difference]] = [[] for _ in wanted]
+    for step in steps_for(data) if data.numel() else []:
+        around: list[list[Point]] = [[] for _ in wanted]
+        for length in (step, -step, step / 2, -step / 2):
+            moved = data + (length * direction).to(data)
+            run = rerun.again({label: moved})
+            for each, points in zip(wanted, around, strict=True):
+                displacement = moved.double() - data.double()
+                points.append(Point(displacement, _flat(run, each, found), _along(finite(each), displacement)))
+        for each, points, differences in zip(wanted, around, tried, strict=True):
+            middle, claimed = _flat(found, each, found), _along(each.value, direction)
+            expected = _along(finite(each), direction)
+            magnitude = float(_entries(found, each, found).abs().sum())
+            differences.append(difference(claimed, expected, middle, points, step, epsilon, magnitude))
+        if all(differences[-1].verdict == "agree" for differences in tried):
+            break
+    along = " along a random direction" if data.ndim else ""
+    name = lambda each: f"{label_of(each, rerun.request, found).text}{along}"  # noqa: E731
+    return [f"{name(each)}: {_told(of)}" for each, of in zip(wanted, tried, strict=True) if of]
+
+
+def _told(tried: list[Difference]) -> str:
+    best, verdict = judged(tried)
+    worst = int((best.claimed - best.numeric).abs().argmax()) if best.claimed.numel() else None
+    claimed, numeric = (0.0 if worst is None else each[worst].item() for each in (best.claimed, best.numeric))
+    return (
+        f"{number(claimed).text}; by finite differences {number(numeric).text} ± {best.error:.1g} "
+        f"(step {best.step:.1g}): {_VERDICTS[verdict]}"
+    )
+
+
+def _flat(run: Run, derivative: Derivative, found: Run) -> torch.Tensor:
+    """The entries whose change `derivative` tells: all of them for a matrix, else their sum."""
+    entries = _entries(run, derivative, found)
+    return entries if derivative.matrix else entries.sum()[None]
+
+
+def _entries(run: Run, derivative: Derivative, found: Run) -> torch.Tensor:
+    data = plain(run.below(derivative)).detach().double()
+    if data.shape != plain(found.below(derivative)).shape:
+        raise CannotCheckError("the target has another shape where a source is moved a little")
+    seeded = found.cotangent is not None and derivative.order == 1
+    return (data * torch.as_tensor(plain(found.cotangent)) if seeded else data).flatten()
+
+
+def _along(derivative: Any, displacement: torch.Tensor) -> torch.Tensor:
+    """How much those entries change along `displacement`, says the value of a derivative."""
+    return plain(derivative).double().reshape(-1, displacement.numel()) @ displacement.flatten()
+
+
+def _by_torch(rerun: Rerun) -> list[str]:
+    """The derivatives, against those of torch.autograd, which records what the ops do to the data."""
+    found = rerun.found
+    # One leaf for each tensor, which may have several labels. A tensor of torch's own is a constant to it here.
+    ours = {label: each for label, each in found.tensors.items() if isinstance(each, ts.Tensor)}
+    copies = {id(each): each.data.detach().clone().requires_grad_() for each in ours.values()}
+    leaves = {label: copies[id(each)] for label, each in ours.items()}
+    with torch.enable_grad():
+        target = rerun.again(leaves).target.data
         try:
-            if self.request.options.check == "torch":
-                return await self._by_torch()
-            return [note for label in self.found.tensors for note in await self._by_differences(label)]
-        except _CannotTellError as error:
-            return [f"not checked: {error}"]
-        finally:
-            after()
-
-    async def _again(self, data: dict[str, torch.Tensor]) -> Run:
-        """One more run, with `data` in the sources' tensors."""
-        contexts = [ts.Grad(name=f"g{order}") for order in range(1, self.order + 1)]
-        with kept(self.place.names), _holding(self.found.tensors, data), capture_output():
-            self.place.names.update({str(context.name): context for context in contexts})
-            self.redraw()
-            try:
-                found = await run(self.request, contexts, self.place, self.body)
-            except Exception as error:
-                raise _CannotTellError(f"the cell, run again, raised {type(error).__name__}: {error}") from error
-            for label, tensor in self.found.tensors.items():
-                if found.tensors.get(label) is not tensor:
-                    raise _CannotTellError(
-                        f"{label} is made anew when the cell runs: make it in a cell before this one"
-                    )
-            return found
-
-    async def _by_differences(self, label: str) -> list[str]:
-        """The derivatives by one tensor, against how the orders below them change along a direction."""
-        tensor = self.found.tensors[label]
-        data = tensor.data
-        if not data.numel():  # nothing in it can be moved
-            return []
-        if data.is_complex() or self.found.target.data.is_complex():
-            raise _CannotTellError("finite differences are for real values: --check torch can compare complex ones")
-        direction = torch.randn(data.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        direction = direction / direction.norm() if data.ndim else torch.ones((), dtype=torch.float64)
-        # With two steps the error is of the fourth order in the step, beside rounding over the step.
-        epsilon = torch.finfo(data.dtype).eps
-        step = max(epsilon**0.2, _most(data) * epsilon**0.6)
-
-        async def values(length: float) -> list[torch.Tensor]:
-            run = await self._again({label: data + (length * direction).to(data)})
-            return [_flat(run.below(each), each, run.cotangent) for each in wanted]
-
-        wanted = [each for each in self.found.derivatives if each.by == label]
-        ahead, behind = await values(step), await values(-step)
-        near_ahead, near_behind = await values(step / 2), await values(-step / 2)
-        notes: list[str] = []
-        for each, *around in zip(wanted, ahead, behind, near_ahead, near_behind, strict=True):
-            coarse, fine = (around[0] - around[1]) / (2 * step), (around[2] - around[3]) / step
-            numeric = (4 * fine - coarse) / 3
-            given = _along(each, direction)
-            rounding = 16 * epsilon * _most(around[0]) / step
-            bend = _most(coarse - fine)
-            size = max(_most(given), _most(numeric))
-            if not _most(given - numeric) <= 4 * (bend + rounding) + 10 * epsilon**0.5 * size:
-                verdict = "✗ they DISAGREE"
-            elif bend > max(10 * rounding, 0.05 * size):
-                verdict = "? too rough to tell: perhaps a corner is near"
-            else:
-                verdict = "✓ they agree"
-            worst = int((given - numeric).abs().argmax()) if given.numel() else 0
-            here, there = (number(values[worst].item()).text if given.numel() else "0" for values in (given, numeric))
-            along = " along a random direction" if data.ndim else ""
-            notes.append(
-                f"{label_of(each, self.request, self.found).text}{along}: {here}; "
-                f"by finite differences {there}, with step {step:.2g}: {verdict}"
-            )
-        return notes
-
-    async def _by_torch(self) -> list[str]:
-        """All derivatives, against those of torch.autograd, which records what the ops do to the data."""
-        if not all(isinstance(tensor, ts.Tensor) for tensor in self.found.tensors.values()):
-            raise _CannotTellError("a parameter of a torch module is a constant to torch.autograd here")
-        # One leaf for each tensor, which may have several labels.
-        copies = {id(each): each.data.detach().clone().requires_grad_() for each in self.found.tensors.values()}
-        leaves = {label: copies[id(each)] for label, each in self.found.tensors.items()}
-        notes: list[str] = []
-        with torch.enable_grad():
-            run = await self._again(leaves)
-            if not run.target.data.requires_grad:
-                raise _CannotTellError("torch.autograd sees no path from the sources to the target")
-            below: dict[tuple[int, str | None], torch.Tensor] = {(0, None): run.target.data}
-            for each in self.found.derivatives:
-                y, x = below[each.order - 1, each.of], leaves[each.by]
-                seed = plain(run.cotangent) if each.order == 1 else None
-                if each.matrix:
-                    rows = [_torchs(entry, x) for entry in y.flatten()]
-                    torchs = torch.stack(rows).reshape(*y.shape, *x.shape)
-                else:
-                    torchs = below[each.order, each.by] = _torchs(y, x, seed)
-                apart = _most(each.value.data - torchs.detach())
-                allowed = 100 * torch.finfo(x.dtype).eps * max(1.0, _most(torchs.detach()))
-                notes.append(
-                    f"{label_of(each, self.request, self.found).text}: the largest difference from torch.autograd is "
-                    f"{apart:.2g}: " + ("✓ they agree" if apart <= allowed else "✗ they DISAGREE")
-                )
-        return notes
+            notes = _compared(rerun, target, leaves)
+        except RuntimeError as error:
+            raise CannotCheckError(f"torch.autograd raised {type(error).__name__}: {error}") from error
+    left = [label for label in found.tensors if label not in leaves]
+    return notes + [f"{label}: not checked, as to torch.autograd a parameter is a constant here" for label in left]
 
 
-def _torchs(y: torch.Tensor, x: torch.Tensor, seed: torch.Tensor | None = None) -> torch.Tensor:
+def _compared(rerun: Rerun, target: torch.Tensor, leaves: dict[str, torch.Tensor]) -> list[str]:
+    found = rerun.found
+    below: dict[tuple[int, str | None], torch.Tensor] = {(0, None): target}
+    notes: list[str] = []
+    for each in found.derivatives:
+        if each.by not in leaves or (each.order - 1, each.of) not in below:
+            continue
+        y, x = below[each.order - 1, each.of], leaves[each.by]
+        if each.matrix:
+            rows = [_torchs(entry, x) for entry in y.flatten()]
+            torchs = torch.stack(rows).reshape(each.value.shape) if rows else torch.zeros_like(each.value.data)
+        else:
+            torchs = _torchs(y, x, found.cotangent if each.order == 1 else None)
+            below[each.order, each.by] = torchs
+        ours, torchs = each.value.data, torchs.detach()
+        epsilon = torch.finfo(x.dtype).eps
+        tolerance = max(8 * epsilon, min(100 * epsilon, 0.001))
+        size = max(largest(torchs[torchs.isfinite()]), largest(ours[ours.isfinite()]))
+        apart = largest((ours - torchs)[~(ours == torchs)])
+        if torch.isclose(ours, torchs, rtol=0.0, atol=tolerance * size, equal_nan=True).all():
+            verdict = "agree"
+        elif size <= tolerance * largest(y.detach()) / max(1.0, largest(x.detach())):  # what rounding alone would leave
+            verdict = "rough"
+        else:
+            verdict = "disagree"
+        name = label_of(each, rerun.request, found).text
+        notes.append(f"{name}: the largest difference from torch.autograd is {apart:.2g}: {_VERDICTS[verdict]}")
+    return notes
+
+
+def _torchs(y: torch.Tensor, x: torch.Tensor, cotangent: Any = None) -> torch.Tensor:
     """What torch.autograd finds for the derivative of `y`, or of its sum, by `x`."""
     if not y.requires_grad:
         return torch.zeros_like(x)
-    seed = torch.ones_like(y) if seed is None else seed
+    seed = torch.ones_like(y) if cotangent is None else torch.as_tensor(plain(cotangent)).to(y)
     (found,) = torch.autograd.grad(y, x, seed, create_graph=True, materialize_grads=True, allow_unused=True)
     return found
-
-
-def _flat(below: Any, derivative: Derivative, cotangent: Any) -> torch.Tensor:
-    """The entries whose change `derivative` tells: all of a matrix, else the sum alone."""
-    data = plain(below).detach().double()
-    if derivative.matrix:
-        return data.flatten()
-    seed = plain(cotangent).double() if cotangent is not None and derivative.order == 1 else torch.ones_like(data)
-    return (seed * data).sum()[None]
-
-
-def _along(derivative: Derivative, direction: torch.Tensor) -> torch.Tensor:
-    """How fast those entries change along `direction`, says `derivative`."""
-    return derivative.value.data.double().reshape(-1, direction.numel()) @ direction.flatten()
-
-
-def _most(values: torch.Tensor) -> float:
-    return float(values.abs().max()) if values.numel() else 0.0
-
-
-@contextmanager
-def _holding(tensors: dict[str, Any], data: dict[str, torch.Tensor]) -> Generator[None]:
-    """Let some of `tensors` have other data, for a while."""
-    before = {label: (tensor.data, getattr(tensor, "node", None)) for label, tensor in tensors.items()}
-    try:
-        for label, each in data.items():
-            tensors[label].data = each
-        yield
-    finally:
-        for label, tensor in tensors.items():
-            tensor.data = before[label][0]
-            if isinstance(tensor, ts.Tensor):
-                tensor.node = before[label][1]

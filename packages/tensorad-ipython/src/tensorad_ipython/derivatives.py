@@ -1,7 +1,6 @@
 """The derivatives that a line asks for: contexts around a cell, each order worked out as its context closes."""
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +42,27 @@ class Derivative:
     matrix: bool = False
 
 
+@dataclass(frozen=True)
+class Level:
+    """All derivatives of one order: what a name of theirs begins with, and their values by the tensors' labels.
+
+    In a Hessian, the value at a label is again a dict by labels.
+    """
+
+    prefix: str
+    order: int
+    values: dict[str, Any]
+    matrix: bool = False
+
+    @property
+    def derivatives(self) -> list[Derivative]:
+        """One by one."""
+        if self.matrix and self.order == 2:
+            return [Derivative(2, of, by, value, True) for of, row in self.values.items() for by, value in row.items()]
+        of = lambda by: by if self.order > 1 else None  # noqa: E731
+        return [Derivative(self.order, of(by), by, value, self.matrix) for by, value in self.values.items()]
+
+
 @dataclass
 class Run:
     """What one run gave."""
@@ -51,8 +71,7 @@ class Run:
     target: Any = None
     cotangent: Any = None
     sources: list[Source] = field(default_factory=list)
-    orders: list[dict[str, Any]] = field(default_factory=list)  # the first derivatives, the second, ..., by label
-    matrices: dict[str | None, dict[str, Any]] = field(default_factory=dict)  # by label, of the target or of the first
+    levels: list[Level] = field(default_factory=list)
 
     @property
     def tensors(self) -> dict[str, Any]:
@@ -61,58 +80,46 @@ class Run:
 
     @property
     def derivatives(self) -> list[Derivative]:
-        """All that was asked for, in the order in which it is shown."""
-        sums = [
-            Derivative(order, label if order > 1 else None, label, value)
-            for order, by_label in enumerate(self.orders, 1)
-            for label, value in by_label.items()
-            if None not in self.matrices and (order == 1 or not self.matrices)  # a matrix takes the place of the sum
-        ]
-        matrices = [
-            Derivative(1 if of is None else 2, of, label, value, matrix=True)
-            for of, by_label in self.matrices.items()
-            for label, value in by_label.items()
-        ]
-        return sums + matrices
+        """All that was found, in the order in which it is shown."""
+        return [each for level in self.levels for each in level.derivatives]
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """The target and what was asked for, order by order, each in the structure of the sources."""
-        orders = [] if None in self.matrices else self.orders[:1] if self.matrices else self.orders
-        return (self.target, *map(self.arranged, orders), *self._matrix())
+        """The target and what was found, order by order, each in the structure of the sources."""
+        return (self.target, *(self._arranged(self._rows(level)) for level in self.levels))
 
-    def _matrix(self) -> list[Any]:
-        if None in self.matrices:
-            return [self.arranged(self.matrices[None])]
-        rows = {of: self.arranged(by_label) for of, by_label in self.matrices.items()}
-        return [self.arranged(rows)] if rows else []
+    def names(self, into: str | None) -> dict[str, Any]:
+        """The names that the derivatives get: `dx`, `d2x`, `Jx` or `Hx` for a source `x`, and those after `into`."""
+        names = {
+            f"{level.prefix}{source.name}": source.arranged(self._rows(level))
+            for source in self.sources
+            if source.name
+            for level in self.levels
+        }
+        return names | (dict(zip(numbered(into, len(self.levels)), self.values[1:], strict=True)) if into else {})
 
-    def arranged(self, by_label: dict[Any, Any]) -> Any:
+    def _rows(self, level: Level) -> dict[str, Any]:
+        rows = level.values.items()
+        return {label: self._arranged(row) if isinstance(row, dict) else row for label, row in rows}
+
+    def _arranged(self, by_label: dict[str, Any]) -> Any:
         """What `by_label` has, in the structure of the only source, or as a tuple of those of all sources."""
         arranged = tuple(source.arranged(by_label) for source in self.sources)
         return arranged[0] if len(arranged) == 1 else arranged
 
-    def names(self, into: str | None) -> dict[str, Any]:
-        """The names that the derivatives get: `dx`, `d2x`, `Jx` or `Hx` for a source `x`, and those after `into`."""
-        names: dict[str, Any] = {}
-        plain = [source for source in self.sources if source.name]
-        for source in plain:
-            if None in self.matrices:
-                names[f"J{source.name}"] = source.arranged(self.matrices[None])
-                continue
-            for order, by_label in enumerate(self.orders[:1] if self.matrices else self.orders, 1):
-                names[f"d{order if order > 1 else ''}{source.name}"] = source.arranged(by_label)
-            if self.matrices:
-                rows = {of: self.arranged(self.matrices[of]) for of in source.tensors}
-                names[f"H{source.name}"] = source.arranged(rows)
-        if into:
-            asked = self._matrix() or self.values[1:]
-            names |= {f"{into}{order if order > 1 else ''}": each for order, each in enumerate(asked, 1)}
-        return names
-
     def below(self, derivative: Derivative) -> Any:
         """What `derivative` is the derivative of."""
-        return self.target if derivative.of is None else self.orders[derivative.order - 2][derivative.of]
+        return self.target if derivative.of is None else self.levels[derivative.order - 2].values[derivative.of]
+
+
+def prefixes(request: Request, order: int) -> list[str]:
+    """What the names of the derivatives of each order begin with."""
+    return ["J"] if request.options.jacobian else ["d", "H"] if request.options.hessian else numbered("d", order)
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """`d`, `d2`, `d3`: the names for `count` orders."""
+    return [f"{name}{order if order > 1 else ''}" for order in range(1, count + 1)]
 
 
 async def run(request: Request, contexts: list[ts.Grad], place: Place, body: Callable[[], Awaitable[Any]]) -> Run:
@@ -122,36 +129,27 @@ async def run(request: Request, contexts: list[ts.Grad], place: Place, body: Cal
     turn, and by nobody else.
     """
     found = Run()
-
-    async def inside(depth: int) -> None:
-        if depth == 0:
-            found.value = await body()
-            _evaluate(request, place, found)
-            return
-        context = contexts[depth - 1]
-        with _open(context, place):
-            await inside(depth - 1)
-        if request.target is not None:
-            found.orders.append(_differentiated(context, place, found))
-            if depth == len(contexts):
-                _matrices(request, context, place, found)
-
-    await inside(len(contexts))
-    return found
-
-
-@contextmanager
-def _open(context: ts.Grad, place: Place) -> Generator[None]:
-    place.call(context.__enter__)  # from the user's line, which its messages quote
+    opened: list[ts.Grad] = []
     try:
-        yield
+        for context in reversed(contexts):
+            place.call(context.__enter__)  # from the user's line, which its messages quote
+            opened.append(context)
+        found.value = await body()
+        if request.target is not None:
+            _evaluate(request, place, found)
+        while opened:
+            context = opened.pop()
+            context.__exit__()
+            if request.target is not None:
+                found.levels.append(_level(request, context, place, found))
+        return found
     finally:
-        context.__exit__()
+        while opened:
+            opened.pop().__exit__()
 
 
 def _evaluate(request: Request, place: Place, found: Run) -> None:
-    if request.target is None:
-        return
+    assert request.target is not None
     found.target = place.evaluate(request.target.text)
     for each in request.sources:
         nest = place.evaluate(each.text)
@@ -162,36 +160,44 @@ def _evaluate(request: Request, place: Place, found: Run) -> None:
         found.cotangent = place.evaluate(request.options.cotangent)
 
 
-def _differentiated(context: ts.Grad, place: Place, found: Run) -> dict[str, Any]:
-    """The next order: each tensor's last derivative, differentiated by that tensor."""
-    tensors = found.tensors
-    if not found.orders:
-        return place.call(context.gradient, found.target, tensors, cotangent=found.cotangent)
-    return {label: place.call(context.gradient, last, tensors[label]) for label, last in found.orders[-1].items()}
-
-
-def _matrices(request: Request, context: ts.Grad, place: Place, found: Run) -> None:
-    tensors = found.tensors
-    if request.options.jacobian:
-        found.matrices[None] = _jacobian(context, place, found.target, tensors)
-    elif request.options.hessian:
-        for label, first in found.orders[0].items():
-            found.matrices[label] = _jacobian(context, place, first, tensors)
+def _level(request: Request, context: ts.Grad, place: Place, found: Run) -> Level:
+    """The next order: each tensor's last derivative, differentiated by that tensor; or in a Hessian by all of them."""
+    tensors, order = found.tensors, len(found.levels) + 1
+    prefix = prefixes(request, order)[order - 1]
+    if order == 1:
+        # Also before a Jacobian: it refuses what cannot be differentiated.
+        first = place.call(context.gradient, found.target, tensors, cotangent=found.cotangent)
+        if request.options.jacobian:
+            return Level(prefix, 1, _jacobian(context, place, found.target, tensors), matrix=True)
+        return Level(prefix, 1, first)
+    below = found.levels[-1].values
+    if request.options.hessian:
+        rows = {label: _jacobian(context, place, first, tensors) for label, first in below.items()}
+        return Level(prefix, 2, rows, matrix=True)
+    values = {label: place.call(context.gradient, last, tensors[label]) for label, last in below.items()}
+    return Level(prefix, order, values)
 
 
 def _jacobian(context: ts.Grad, place: Place, target: Any, tensors: dict[str, Any]) -> dict[str, Any]:
     """The derivative of each entry of `target` by each entry of each tensor, in the target's shape and the tensor's."""
+    if any(each.data.is_complex() for each in (target, *tensors.values())):
+        raise UsageError("--jacobian and --hessian are for real values; complex ones have gradients only")
     count = target.data.numel()
     entries = count * sum(tensor.data.numel() for tensor in tensors.values())
     if entries > MOST_ENTRIES:
         raise UsageError(
-            f"the matrix would have {entries:,} entries: --cotangent EXPR gives one combination of its rows instead"
+            f"the matrix would have {entries:,} entries: --cotangent EXPR asks for one combination of its rows instead"
         )
-    matrices = {label: tensor.data.new_zeros((count, *tensor.shape)) for label, tensor in tensors.items()}
-    for row in range(count):
+    rows: dict[str, list[Any]] = {label: [] for label in tensors}
+    for place_of_one in range(count):
         seed = torch.zeros(count, dtype=target.dtype, device=target.device)
-        seed[row] = 1
+        seed[place_of_one] = 1
         gradients = place.call(context.gradient, target, tensors, cotangent=seed.reshape(target.shape))
         for label, gradient in gradients.items():
-            matrices[label][row] = gradient.data
-    return {label: ts.Tensor(each.reshape(*target.shape, *each.shape[1:])) for label, each in matrices.items()}
+            rows[label].append(gradient)
+    return {  # of Tensors, so that a context around all of this can go on from there
+        label: ts.stack(rows[label]).reshape((*target.shape, *tensor.shape))
+        if count
+        else ts.Tensor(tensor.data.new_zeros((*target.shape, *tensor.shape)))
+        for label, tensor in tensors.items()
+    }

@@ -3,6 +3,7 @@
 import html
 from itertools import islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import tensorad as ts
 from tensorad_ipython.result import MOST_ROWS, shown, table
@@ -16,7 +17,7 @@ def tensor_html(tensor: ts.Tensor) -> str:
     """A Tensor's name, values, shape and dtype."""
     name = f"<math>{symbol(tensor.name).mathml}<mo>=</mo></math>" if tensor.name else ""
     about = f"<small>{html.escape(kind(tensor.data))}</small>"
-    style = "display: flex; align-items: center; gap: 0.8em"
+    style = "display: flex; flex-wrap: wrap; align-items: center; gap: 0.2em 0.8em; overflow-x: auto"
     return f"<div class='tensorad' style='{style}'>{name}{shown(tensor)}{about}</div>"
 
 
@@ -52,21 +53,26 @@ def _holds_tensors(nest: Any, depth: int = 4) -> bool:
     )
 
 
+_FORMATTERS = [
+    ("text/html", ts.Tensor, tensor_html),
+    ("text/latex", ts.Tensor, tensor_latex),
+    ("text/plain", ts.Tensor, tensor_text),
+    *(("text/html", kind_of_nest, nest_html) for kind_of_nest in _NESTS),
+]
+_before: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()  # what there was for the same types, by shell
+
+
 def attach(shell: Any) -> None:
     """Register with the formatters of `shell`."""
     formatters = shell.display_formatter.formatters
-    formatters["text/html"].for_type(ts.Tensor, tensor_html)
-    formatters["text/latex"].for_type(ts.Tensor, tensor_latex)
-    formatters["text/plain"].for_type(ts.Tensor, tensor_text)
-    for each in _NESTS:
-        formatters["text/html"].for_type(each, nest_html)
+    _before[shell] = [formatters[mime].for_type(each, function) for mime, each, function in _FORMATTERS]
 
 
 def detach(shell: Any) -> None:
-    """Take back what `attach` registered."""
+    """Let `shell` show things as it did before `attach`."""
     formatters = shell.display_formatter.formatters
-    for mime in ("text/html", "text/latex", "text/plain"):
-        formatters[mime].pop(ts.Tensor, None)
-    for each in _NESTS:
-        if formatters["text/html"].type_printers.get(each) is nest_html:
-            formatters["text/html"].pop(each)
+    for (mime, each, function), before in zip(_FORMATTERS, _before.pop(shell), strict=True):
+        if formatters[mime].type_printers.get(each) is function:  # else somebody has put another in its place
+            formatters[mime].pop(each)
+            if before is not None:
+                formatters[mime].for_type(each, before)

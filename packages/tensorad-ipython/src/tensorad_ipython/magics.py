@@ -1,10 +1,10 @@
 """`%grad` and `%%grad`: derivatives of an expression, or of what a cell computes."""
 
-import ast
 import keyword
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from IPython.core.displayhook import DisplayHook
 from IPython.core.error import UsageError
@@ -12,13 +12,15 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_loca
 from IPython.core.magic_arguments import MagicArgumentParser, argument, kwds, magic_arguments
 
 import tensorad as ts
-from tensorad_ipython.cell import Cell, Place, finished, here, shorten_traceback
-from tensorad_ipython.check import Checker, drawing
-from tensorad_ipython.derivatives import Run, run
+from tensorad_ipython.cell import Cell, Place, finished, here, of_the_user, shorten_traceback
+from tensorad_ipython.check import AGREE, check
+from tensorad_ipython.derivatives import Run, numbered, prefixes, run
 from tensorad_ipython.names import Names
-from tensorad_ipython.request import HOW, Request, read
+from tensorad_ipython.request import HOW, Request, read, readable
+from tensorad_ipython.rerun import Rerun, Start
 from tensorad_ipython.result import result_of
 
+_NAMES: WeakKeyDictionary[Any, Names] = WeakKeyDictionary()  # kept when the magics are unloaded and loaded again
 MOST_NAMES = 12  # of more, the first and the last are shown
 
 
@@ -30,12 +32,12 @@ class GradMagics(Magics):
 
     def __init__(self, shell: Any) -> None:
         super().__init__(shell)
-        self.names = Names(shell.user_ns)
+        self.names = _NAMES.setdefault(shell, Names(shell.user_ns))
 
     # Target and sources are no arguments of the parser: what it leaves over, IPython completes as code.
     @magic_arguments()
     @kwds(usage="%(prog)s [TARGET wrt SOURCE, ...] [options]")
-    @argument("-n", "--order", type=int, metavar="N", help="how many contexts, and so derivatives, are nested (1)")
+    @argument("-n", "--order", metavar="N", help="how many contexts, and so derivatives, are nested (1)")
     @argument("--jacobian", action="store_true", help="every entry of the target by every entry of the sources")
     @argument("--hessian", action="store_true", help="all second derivatives")
     @argument("--cotangent", metavar="EXPR", help="what the target is seeded with, of its shape, instead of ones")
@@ -76,43 +78,52 @@ class GradMagics(Magics):
             %grad torch.sin(x) wrt x -n 2 --check torch
         """
         request = read(line, parser_of(self.shell))
-        options = request.options
-        if options.help:
+        if request.options.help:
             print(GradMagics.grad.__doc__)
             return None
-        order = _order(request, cell)
+        _refuse(request, cell)
+        quiet = bool(request.options.quiet or request.silent)
         if cell is None:
-            quiet = options.quiet or line.rstrip().endswith(";")
-            inner = None if local_ns is self.shell.user_ns else local_ns
-            return finished(self._run(request, order, here(self.shell, inner), _nothing, quiet))
+            place = here(self.shell, local_ns)
+            # What is assigned is not shown anyway, and must not be None.
+            return finished(self._run(request, place, _nothing, quiet and place.is_all_magic))
         body = Cell(self.shell, line, cell, self.shell.displayhook.prompt_count)
-        quiet = bool(options.quiet or DisplayHook.semicolon_at_end_of_expression(cell))
-        coroutine = self._run(request, order, body.place, body.run, quiet)
+        if body.awaits and request.options.check:
+            raise UsageError("--check runs the cell again, and a cell that awaits leaves room for others meanwhile")
+        quiet = quiet or bool(DisplayHook.semicolon_at_end_of_expression(body.source))
+        coroutine = self._run(request, body.place, body.run, quiet)
         return coroutine if body.awaits else finished(coroutine)
 
-    async def _run(
-        self, request: Request, order: int, place: Place, body: Callable[[], Awaitable[Any]], quiet: bool
-    ) -> Any:
-        contexts = {f"g{depth}": ts.Grad(name=f"g{depth}") for depth in range(1, order + 1)}
-        here = place.inner is None  # else in a function, whose names are its own
-        redraw = drawing() if request.options.check else None
+    async def _run(self, request: Request, place: Place, body: Callable[[], Awaitable[Any]], quiet: bool) -> Any:
         try:
-            with self.names.bound(contexts if here else {}) as said:
+            order = _order(request, place)
+            contexts = {f"g{depth}": ts.Grad(name=f"g{depth}") for depth in range(1, order + 1)}
+            _refuse_into(request, [*contexts, *_names(request, order)])
+            start = Start.now(place.names) if request.options.check else None
+            with self.names.bound(contexts if place.binds else {}) as said:
                 found = await run(request, list(contexts.values()), place, body)
                 if request.target is None:
-                    return None if quiet else found.value
-                checks = await Checker(request, order, place, body, redraw, found).notes() if redraw else []
+                    return None if quiet else self._shown(found.value, said)
+                rerun = start and Rerun(request, list(contexts.values()), place, body, start, found)
+                checks = check(request.options.check, rerun) if rerun else []
         except BaseException as error:
-            shorten_traceback(self.shell, error, place)
+            shorten_traceback(self.shell, of_the_user(error), place)
             raise
-        names = found.names(request.options.into) if here else {}
-        said += self.names.bind(names)
+        names = found.names(request.options.into) if place.binds else {}
+        if place.binds:
+            said += self.names.bind(names | contexts)  # the contexts once more: the cell may have used their names
+            said.append(f"names: {_abridged([*names])}; contexts: {_abridged([*contexts])}")
         if quiet:
-            return None
+            return self._shown(None, [note for note in checks if not note.endswith(AGREE)])
         if found.value is not None and found.value is not found.target:
             sys.displayhook(found.value)  # the cell's own last expression
-        kept = [f"names: {_abridged([*names])}; contexts: {_abridged([*contexts])}"] if here else []
-        return result_of(request, found, [*checks, *_remarks(request, order, found), *said, *kept])
+        return result_of(request, found, [*checks, *_remarks(request, found, contexts["g1"]), *said])
+
+    def _shown(self, value: Any, notes: list[str]) -> Any:
+        """`value`, to be shown as the cell's own, after what there is to say."""
+        for note in notes:
+            print(note)
+        return value
 
 
 def parser_of(shell: Any) -> MagicArgumentParser:
@@ -124,8 +135,8 @@ async def _nothing() -> None:
     """The body of a line magic."""
 
 
-def _order(request: Request, cell: str | None) -> int:
-    """How many contexts to open; or a UsageError for options that do not go together."""
+def _refuse(request: Request, cell: str | None) -> None:
+    """A UsageError for options that do not go together, before anything has run."""
     options = request.options
     if request.target is None:
         if cell is None:
@@ -133,36 +144,69 @@ def _order(request: Request, cell: str | None) -> int:
         for name in ("jacobian", "hessian", "cotangent", "check", "into"):
             if getattr(options, name):
                 raise UsageError(f"--{name} needs a target and sources: {HOW}")
-    if options.jacobian and (options.hessian or options.cotangent):
-        raise UsageError("--jacobian goes with neither --hessian nor --cotangent: it has all rows, of the first order")
-    if options.order is not None and (options.jacobian or options.hessian):
-        raise UsageError("--jacobian is of the first order and --hessian of the second: leave out -n")
-    if options.order is not None and options.order < 1:
-        raise UsageError(f"-n {options.order}: the order is 1 or more")
+    if options.jacobian and options.hessian:
+        raise UsageError("--jacobian and --hessian: one at a time")
+    if options.jacobian and options.cotangent:
+        raise UsageError("--jacobian has all rows, --cotangent asks for one combination of them: one at a time")
+    if options.jacobian and options.order is not None:
+        raise UsageError("--jacobian is of the first order: leave out -n")
+    if options.hessian and options.order is not None:
+        raise UsageError("--hessian is of the second order: leave out -n")
     if options.into and (not options.into.isidentifier() or keyword.iskeyword(options.into)):
         raise UsageError(f"--into {options.into}: that is no name")
-    if options.cotangent:
+    for text in filter(None, (options.cotangent, options.order)):
         try:
-            ast.parse(options.cotangent, mode="eval")
+            readable(text)
         except SyntaxError as error:
-            raise UsageError(f"cannot read `{options.cotangent}`: {error.msg}") from error
-    return options.order or (2 if options.hessian else 1)
+            raise UsageError(f"cannot read `{text}`: {error.msg}") from error
+
+
+def _order(request: Request, place: Place) -> int:
+    """How many contexts to open."""
+    given = request.options.order
+    if given is None:
+        return 2 if request.options.hessian else 1
+    order = place.evaluate(given)
+    if not isinstance(order, int) or order < 1:
+        raise UsageError(f"-n {given}: the order is a whole number, 1 or more")
+    return order
+
+
+def _names(request: Request, order: int) -> list[str]:
+    """The names that the derivatives will have for the sources' sake."""
+    return [f"{prefix}{each.name}" for each in request.sources if each.name for prefix in prefixes(request, order)]
+
+
+def _refuse_into(request: Request, results: list[str]) -> None:
+    """A UsageError for an `--into` that would take a name from this line's own results, sources or target."""
+    own = {each.name for each in [request.target, *request.sources] if each} | set(results)
+    for name in numbered(request.options.into or "", len(prefixes(request, len(results)))):
+        if name in own:
+            raise UsageError(f"--into {request.options.into}: {name} is a name that this line itself needs")
 
 
 def _abridged(names: list[str]) -> str:
     return ", ".join(names if len(names) <= MOST_NAMES else [*names[:3], "...", names[-1]]) or "none"
 
 
-def _remarks(request: Request, order: int, found: Run) -> list[str]:
+def _remarks(request: Request, found: Run, context: ts.Grad) -> list[str]:
     """What a reader of the result should know of what it is."""
     assert request.target is not None
+    options, tensors = request.options, found.tensors
     remarks: list[str] = []
+    for each in found.derivatives:
+        if each.order == 1 and not each.value.data.any():
+            why = context.why(found.target, tensors[each.by])
+            if not why.startswith(("the target depends", "the target is the source")):
+                remarks.append(f"{each.by}: {why}")
+    if any(each.data.is_complex() for each in (found.target, *tensors.values())):
+        remarks.append("complex: this is torch's gradient, the conjugate of the derivative where there is one")
     entries = found.target.data.numel()
-    if entries != 1 and not request.options.cotangent and not request.options.jacobian:
+    if entries != 1 and not options.cotangent and not options.jacobian:
         remarks.append(f"{request.target.text} has {entries:,} entries: what is differentiated is their sum")
-    if order > 1 and not request.options.hessian and any(each.data.numel() != 1 for each in found.tensors.values()):
+    if len(found.levels) > 1 and not options.hessian and any(each.data.numel() != 1 for each in tensors.values()):
         remarks.append("each higher order is of the sum of the one before it: --hessian has all second derivatives")
     unnamed = [source.label for source in found.sources if not source.name]
-    if unnamed and not request.options.into:
+    if unnamed and not options.into:
         remarks.append(f"--into NAME keeps what is not named: by {', '.join(unnamed)}")
     return remarks

@@ -1,8 +1,10 @@
-"""The names that the magics leave in the notebook: all of them or, after an error, none."""
+"""The notebook's names and the values of its Tensors, as far as the magics write to them, and as they were before."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+
+import tensorad as ts
 
 _ABSENT = object()
 
@@ -34,22 +36,38 @@ class Names:
             yield replaced
         except BaseException:
             self.written = written
-            restore(self.names, before)
+            _restore(self.names, before)
             raise
 
 
-@contextmanager
-def kept(names: dict[str, Any]) -> Generator[None]:
-    """Let every name be, afterwards, what it was before."""
-    before = dict(names)
-    try:
-        yield
-    finally:
-        restore(names, dict.fromkeys(names, _ABSENT) | before)
+class Snapshot:
+    """What the names of a notebook are at one moment, and the values of the Tensors that they stand for.
+
+    A Tensor is given a new value by `t += v` and `t[i] = v`; those in lists, tuples and dicts are looked at too.
+    """
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names, self.before = names, dict(names)
+        self.tensors = [(each, each.data, each.node, getattr(each, "born", 0)) for each in _tensors(names.values())]
+
+    def restore(self) -> None:
+        """Let names and Tensors be what they were."""
+        _restore(self.names, dict.fromkeys(self.names, _ABSENT) | self.before)
+        for tensor, data, node, born in self.tensors:
+            tensor.data, tensor.node, tensor.born = data, node, born
 
 
-def restore(names: dict[str, Any], before: dict[str, Any]) -> None:
-    """Let `names` be what they were `before`."""
+def _tensors(values: Any, depth: int = 4) -> list[ts.Tensor]:
+    found: list[ts.Tensor] = []
+    for value in values:
+        if isinstance(value, ts.Tensor):
+            found.append(value)
+        elif depth > 1 and isinstance(value, list | tuple | dict):
+            found += _tensors(value.values() if isinstance(value, dict) else value, depth - 1)
+    return found
+
+
+def _restore(names: dict[str, Any], before: dict[str, Any]) -> None:
     for name, value in before.items():
         if value is not _ABSENT:
             names[name] = value

@@ -36,13 +36,18 @@ class Request:
     target: Expression | None
     sources: list[Expression] = field(default_factory=list)
     options: argparse.Namespace = field(default_factory=argparse.Namespace)
+    silent: bool = False  # a semicolon at the end asks for no output, as at the end of any cell
 
 
 def read(line: str, parser: argparse.ArgumentParser) -> Request:
     """What `line` asks for; or a UsageError that says what is wrong with it."""
     given: list[str] = []
     rest: list[tuple[str, int]] = []
-    words = _words(line.rstrip().rstrip(";"))
+    words = _words(line)
+    silent = bool(words) and words[-1][0].endswith(";")
+    if silent:
+        last, column = words.pop()
+        words += [(last.rstrip(";"), column)] if last.rstrip(";") else []
     while words:
         word, column = words.pop(0)
         option = _option(word, parser)
@@ -56,7 +61,7 @@ def read(line: str, parser: argparse.ArgumentParser) -> Request:
             value, _ = words.pop(0)
             given[-1:] = [f"{word}={value}"] if word.startswith("--") else [word, value]
     options = parser.parse_args(given)
-    return Request(*_split(rest), options)
+    return Request(*_split(rest), options, silent)
 
 
 def _words(line: str) -> list[tuple[str, int]]:
@@ -106,7 +111,7 @@ def _split(words: list[tuple[str, int]]) -> tuple[Expression | None, list[Expres
             fault = f"{'a source' if target else 'the target'} is missing beside `wrt`: {HOW}"
             continue
         try:
-            ast.parse(target, mode="eval")
+            readable(target)
         except SyntaxError as error:
             fault = f"cannot read the target `{target}`: {error.msg}"
             continue
@@ -115,6 +120,11 @@ def _split(words: list[tuple[str, int]]) -> tuple[Expression | None, list[Expres
         except SyntaxError as error:
             fault = f"cannot read the sources `{sources}`: {error.msg}"
     raise UsageError(fault)
+
+
+def readable(text: str) -> None:
+    """Nothing, or the SyntaxError for what is no expression that can be evaluated."""
+    compile(text, "<the line of %grad>", "eval")
 
 
 def _joined(words: list[tuple[str, int]]) -> str:
@@ -128,6 +138,7 @@ def _joined(words: list[tuple[str, int]]) -> str:
 def _listed(sources: str) -> list[Expression]:
     """The expressions between the commas of `sources`, each once."""
     text = f"({sources})" if sources.endswith(",") else f"({sources},)"
+    readable(text)
     tree = ast.parse(text, mode="eval").body
     assert isinstance(tree, ast.Tuple)
     for each in tree.elts:

@@ -75,7 +75,7 @@ def result_of(request: Request, run: Run, notes: list[str]) -> Result:
 
 def table(rows: list[tuple[Typeset, Any]], notes: list[str]) -> str:
     """A table in HTML: what each tensor is, its values, its shape and dtype. The notebook's own colours are kept."""
-    style = "vertical-align: middle; padding: 0.3em; font-weight: normal; text-align"
+    style = "vertical-align: middle; padding: 0.3em; font-weight: normal; white-space: nowrap; text-align"
     lines = []
     for label, tensor in rows:
         lines.append(
@@ -84,7 +84,9 @@ def table(rows: list[tuple[Typeset, Any]], notes: list[str]) -> str:
             f"<td style='{style}: left'><small>{html.escape(kind(tensor.data))}</small></td></tr>"
         )
     below = "".join(f"<div><small>{html.escape(note)}</small></div>" for note in notes)
-    return f"<div class='tensorad'><table>{''.join(lines)}</table>{below}</div>"
+    # As wide as it is: JupyterLab would squeeze it into the page, formulas over numbers.
+    whole = f"<table style='table-layout: auto; width: auto'>{''.join(lines)}</table>"
+    return f"<div class='tensorad' style='overflow-x: auto'>{whole}{below}</div>"
 
 
 def shown(tensor: Any) -> str:
@@ -92,4 +94,5 @@ def shown(tensor: Any) -> str:
     values = value(tensor.data)
     if values.mathml:
         return f"<math>{values.mathml}</math>"
-    return f"<pre style='margin: 0; text-align: left'>{html.escape(values.text)}</pre>"
+    style = "margin: 0; text-align: left; white-space: pre; flex: none; overflow: visible"
+    return f"<pre style='{style}'>{html.escape(values.text)}</pre>"

@@ -3,7 +3,7 @@
 MathML because a browser typesets it by itself: no script is needed, offline too, and text in it is only ever text.
 """
 
-import contextlib
+import ast
 import html
 import re
 import unicodedata
@@ -14,9 +14,12 @@ import torch
 from torch._tensor_str import printoptions  # pyright: ignore[reportUnknownVariableType]
 
 MATRIX_ENTRIES = 36  # what is laid out as a matrix: more entries than that are printed as torch prints them
+CODE = 30  # characters of an expression: of longer ones, the middle is left out where they are typeset
+LINE = 72  # characters: a notebook that shares the screen is not much wider
 TEXT_ENTRIES = 100  # what is printed whole: of more, the ends
 # Borders, bent to brackets: real ones stretch only where a font for mathematics is installed.
 _BRACKETS = "border: solid; border-width: 0 1px; border-radius: 6px; border-collapse: separate; padding: 0 0.2em"
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa mu nu xi pi rho sigma tau phi chi psi omega".split()
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _IN_LATEX = {each: rf"\{each}" for each in "#$%&_{}"} | {
     "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": "{<}", ">": "{>}",
@@ -35,44 +38,58 @@ class Typeset:
 def symbol(expression: str) -> Typeset:
     """A Python expression: a name as a variable (`theta_1` with its letter and subscript), anything else as code."""
     if not expression.isidentifier():
-        code = "".join(_IN_LATEX.get(each, each) for each in expression)
-        return Typeset(expression, rf"\texttt{{{code}}}", f"<mtext style='font-family: monospace'>{html.escape(expression)}</mtext>")
-    stem, index = re.fullmatch(r"(.*?)_?(\d*)", expression).groups()  # type: ignore[union-attr]
-    if not stem.strip("_"):
-        stem, index = expression, ""
-    letter, latex = stem, "".join(_IN_LATEX.get(each, each) for each in stem)
-    if stem.isascii() and stem.islower() and len(stem) > 1:
-        with contextlib.suppress(KeyError):
-            letter, latex = unicodedata.lookup(f"GREEK SMALL LETTER {stem}"), rf"\{stem}"
-    if letter == stem and len(stem) > 1:
-        latex = rf"\mathit{{{latex}}}"
+        shown = expression if len(expression) <= CODE else f"{expression[: CODE - 10]}…{expression[-9:]}"
+        mathml = f"<mtext style='font-family: monospace'>{html.escape(shown)}</mtext>"
+        return Typeset(expression, rf"\texttt{{{_in_latex(shown)}}}", mathml)
+    numbered = re.fullmatch(r"(.*?[^\W\d_])_?(\d+)", expression)
+    stem, index = numbered.groups() if numbered else (expression, "")
+    if stem in _GREEK:
+        letter, latex = unicodedata.lookup(f"GREEK SMALL LETTER {stem}"), rf"\{stem}"
+    else:
+        letter, latex = stem, _in_latex(stem) if len(stem) == 1 else rf"\mathit{{{_in_latex(stem)}}}"
     mathml = f"<mi>{html.escape(letter)}</mi>"
     if index:
-        latex, mathml = f"{latex}_{{{index}}}", f"<msub>{mathml}<mn>{index}</mn></msub>"
+        latex = f"{latex}_{{{index}}}"
+        mathml = f"<msub><mrow>{mathml}{_unseen('_')}</mrow><mn>{index}</mn></msub>"
     return Typeset(expression, latex, mathml)
 
 
 def derivative(target: str, sources: list[str], partial: bool) -> Typeset:
     """The derivative of `target` by each of `sources` in turn, in Leibniz's notation: `d²y/dx²`, `∂²y/∂w∂b`."""
-    y, d, order = symbol(target), "∂" if partial else "d", len(sources)
-    latex_d, mathml_d = r"\partial" if partial else "d", f"<mo form='prefix' rspace='0'>{d}</mo>"
-    runs = [(symbol(each), sources.count(each)) for each in dict.fromkeys(sources)]
+    y, order = symbol(target), len(sources)
+    d = Typeset("∂", r"\partial", "<mo form='prefix' rspace='0'>∂</mo>") if partial else _D
+    runs = [(symbol(_closed(each)), sources.count(each)) for each in dict.fromkeys(sources)]
+    above = _power(d, order)
+    below = [(d, _power(x, times)) for x, times in runs]
     named = target.isidentifier()
-    above = f"{d}{_raised(order)}" + (y.text if named else "")
-    below = "".join(f"{d}{x.text}{_raised(times)}" for x, times in runs)
-    latex_above = f"{_power(latex_d, order)} {y.latex}" if named else _power(latex_d, order)
-    latex_below = " ".join(f"{latex_d} {_power(x.latex, times)}" for x, times in runs)
-    mathml_above = (f"<msup>{mathml_d}<mn>{order}</mn></msup>" if order > 1 else mathml_d) + y.mathml * named
-    mathml_below = "".join(
-        mathml_d + (f"<msup><mrow>{x.mathml}</mrow><mn>{times}</mn></msup>" if times > 1 else x.mathml)
-        for x, times in runs
-    )
+    of = Typeset(y.text, f" {y.latex}", y.mathml) if named else Typeset("", "", "")
+    after = Typeset(f" ({y.text})", rf"\left({y.latex}\right)", f"<mrow><mo>(</mo>{y.mathml}<mo>)</mo></mrow>")
+    after = Typeset("", "", "") if named else after
     return Typeset(
-        f"{above}/{below}" + ("" if named else f" ({y.text})"),
-        rf"\frac{{{latex_above}}}{{{latex_below}}}" + ("" if named else rf"\left({y.latex}\right)"),
-        f"<mfrac><mrow>{mathml_above}</mrow><mrow>{mathml_below}</mrow></mfrac>"
-        + ("" if named else f"<mrow><mo>(</mo>{y.mathml}<mo>)</mo></mrow>"),
+        f"{above.text}{of.text}/{''.join(d.text + x.text for d, x in below)}{after.text}",
+        rf"\frac{{{above.latex}{of.latex}}}{{{' '.join(f'{d.latex} {x.latex}' for d, x in below)}}}{after.latex}",
+        f"<mfrac><mrow>{above.mathml}{of.mathml}{_unseen('/')}</mrow>"
+        f"<mrow>{''.join(d.mathml + x.mathml for d, x in below)}</mrow></mfrac>{after.mathml}",
     )
+
+
+_D = Typeset("d", "d", "<mo form='prefix' rspace='0'>d</mo>")
+
+
+def _power(base: Typeset, order: int) -> Typeset:
+    if order == 1:
+        return base
+    mathml = f"<msup><mrow>{base.mathml}{_unseen('^')}</mrow><mn>{order}</mn></msup>"
+    return Typeset(base.text + str(order).translate(_RAISED), f"{base.latex}^{{{order}}}", mathml)
+
+
+def _closed(expression: str) -> str:
+    """`expression` in brackets, unless it holds together without."""
+    tree = ast.parse(f"({expression})", mode="eval").body
+    return expression if isinstance(tree, _TOGETHER) else f"({expression})"
+
+
+_TOGETHER = (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Constant, ast.Tuple, ast.List, ast.Dict)
 
 
 def number(value: Any) -> Typeset:
@@ -83,21 +100,18 @@ def number(value: Any) -> Typeset:
         return Typeset(
             f"{real.text} {sign} {imaginary.text}i",
             f"{real.latex} {sign} {imaginary.latex} i",
-            f"<mrow>{real.mathml}<mo>{'−' if sign == '-' else '+'}</mo>{imaginary.mathml}<mi>i</mi></mrow>",
+            f"<mrow>{real.mathml}<mo>{_minus(sign)}</mo>{imaginary.mathml}<mi>i</mi></mrow>",
         )
     text = f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)
     digits, _, exponent = text.partition("e")
     if not exponent:
         latex = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\mathrm{NaN}"}.get(text, text)
-        shown = {"inf": "∞", "-inf": "−∞", "nan": "NaN"}.get(text, text.replace("-", "−"))
+        shown = {"inf": "∞", "-inf": "−∞", "nan": "NaN"}.get(text, _minus(text))
         return Typeset(text, latex, f"<mn>{shown}</mn>")
     power = str(int(exponent))
-    shown = f"<mn>{digits.replace('-', '−')}</mn><mo>×</mo>"
-    return Typeset(
-        text,
-        rf"{digits} \times 10^{{{power}}}",
-        f"<mrow>{shown}<msup><mn>10</mn><mn>{power.replace('-', '−')}</mn></msup></mrow>",
-    )
+    ten = f"<msup><mrow><mn>10</mn>{_unseen('^')}</mrow><mn>{_minus(power)}</mn></msup>"
+    mathml = f"<mrow><mn>{_minus(digits)}</mn><mo>×</mo>{ten}</mrow>"
+    return Typeset(text, rf"{digits} \times 10^{{{power}}}", mathml)
 
 
 def value(data: torch.Tensor) -> Typeset:
@@ -105,24 +119,32 @@ def value(data: torch.Tensor) -> Typeset:
     text = printed(data)
     dense = data.layout == torch.strided and not data.is_quantized and not data.is_meta
     if not dense or data.ndim > 2 or not 0 < data.numel() <= MATRIX_ENTRIES:
-        code = "".join(_IN_LATEX.get(each, each) for each in " ".join(text.split()))
-        return Typeset(text, rf"\texttt{{{code}}}", "")
+        return Typeset(text, rf"\texttt{{{_in_latex(' '.join(text.split()))}}}", "")
     if data.ndim == 0:
         return Typeset(text, number(data.item()).latex, number(data.item()).mathml)
     rows = [[number(each) for each in row] for row in (data if data.ndim == 2 else data[None]).tolist()]
     latex = r" \\ ".join(" & ".join(each.latex for each in row) for row in rows)
-    cells = "".join(f"<mtr>{''.join(f'<mtd>{each.mathml}</mtd>' for each in row)}</mtr>" for row in rows)
     return Typeset(
         text,
         rf"\begin{{bmatrix}} {latex} \end{{bmatrix}}",
-        f"<mtable style='{_BRACKETS}'>{cells}</mtable>",
+        f"<mrow>{_unseen('[')}<mtable style='{_BRACKETS}'>{_matrix_rows(rows)}</mtable>{_unseen(']')}</mrow>",
     )
 
 
+def _matrix_rows(rows: list[list[Typeset]]) -> str:
+    lines: list[str] = []
+    for place, row in enumerate(rows, 1):
+        ends = [", "] * (len(row) - 1) + ["; " if place < len(rows) else ""]
+        cells = (f"<mtd>{each.mathml}{_unseen(end)}</mtd>" for each, end in zip(row, ends, strict=True))
+        lines.append(f"<mtr>{''.join(cells)}</mtr>")
+    return "".join(lines)
+
+
 def printed(data: torch.Tensor) -> str:
-    """What torch prints, as a Tensor; of long ones, the ends."""
-    with printoptions(threshold=TEXT_ENTRIES):
-        return "T" + repr(data)[1:]
+    """What torch prints, as a Tensor; of long ones, the ends, and the shape."""
+    with printoptions(threshold=TEXT_ENTRIES, linewidth=LINE):
+        text = "T" + repr(data)[1:]
+    return f"{text[:-1]}, shape={tuple(data.shape)})" if data.numel() > TEXT_ENTRIES else text
 
 
 def kind(data: torch.Tensor) -> str:
@@ -131,9 +153,14 @@ def kind(data: torch.Tensor) -> str:
     return " ".join([*filter(None, words), *([str(data.device)] if data.device.type != "cpu" else [])])
 
 
-def _raised(order: int) -> str:
-    return str(order).translate(_RAISED) if order > 1 else ""
+def _unseen(text: str) -> str:
+    """What a reader needs where the tags are taken away, as from notebooks that are not trusted: `d^2y/dx^2`."""
+    return f"<mtext style='display: none'>{text}</mtext>" if text else ""
 
 
-def _power(base: str, order: int) -> str:
-    return f"{base}^{{{order}}}" if order > 1 else base
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _in_latex(text: str) -> str:
+    return "".join(_IN_LATEX.get(each, each) for each in text)
