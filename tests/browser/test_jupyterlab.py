@@ -142,7 +142,7 @@ def interrupted(notebook: Notebook) -> None:
 
 
 def test_names_are_text(opened: Opened) -> None:
-    script, image = "<script>alert(1)</script>", "<img src=x onerror=alert(1)>"
+    script, image = "<script>alert(1)</script>", "<img src=x onerror=f()>"
     notebook = opened(
         START,
         f"ts.tensor(1., name='{script}')",
@@ -157,7 +157,7 @@ def test_names_are_text(opened: Opened) -> None:
     expect(notebook.output(2)).to_contain_text(script)
     expect(notebook.output(2)).to_contain_text(image)
     expect(notebook.output(3).last).to_contain_text("∂named['<script>alert(")  # long expressions are shortened
-    expect(notebook.output(3).last).to_contain_text("∂named['<img src=x on")
+    expect(notebook.output(3).last).to_contain_text("∂named['<img src=x")
     expect(notebook.page.locator(".jp-OutputArea").locator("script, img")).to_have_count(0)
     notebook.screenshot("names")
 

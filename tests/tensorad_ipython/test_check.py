@@ -250,6 +250,9 @@ def test_quiet_or_not_a_disagreement_is_told(notebook: Notebook) -> None:
     for line in ("%grad wrong(x) wrt x --check -q", "%grad wrong(x) wrt x --check;"):
         notebook.run(line)
         assert "✗ they DISAGREE" in notebook.printed
+    for line in ("r = %grad wrong(x) wrt x --check", "for _ in range(2):\n    %grad wrong(x) wrt x --check -q"):
+        notebook.run(line)
+        assert notebook.printed.count("✗ they DISAGREE") == 1 + ("for" in line)
     notebook.run("%grad x * 2 wrt x --check -q")
     assert notebook.printed == ""
 

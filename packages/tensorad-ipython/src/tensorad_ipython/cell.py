@@ -45,9 +45,10 @@ class Place:
         return eval(compile(tree, self.file_name, "eval"), self.names, names)
 
     @property
-    def is_all_magic(self) -> bool:
-        """Whether there is nothing else on the line, which would take what the magic returns."""
-        return linecache.getline(self.file_name, self.line).lstrip().startswith("get_ipython().run_line_magic(")
+    def shows(self) -> bool:
+        """Whether IPython shows what the magic returns, unless it is None: not what is assigned, or in a block."""
+        text = linecache.getline(self.file_name, self.line)
+        return text.startswith(("get_ipython().run_line_magic(", "%"))
 
 
 class Cell:

@@ -84,9 +84,7 @@ class GradMagics(Magics):
         _refuse(request, cell)
         quiet = bool(request.options.quiet or request.silent)
         if cell is None:
-            place = here(self.shell, local_ns)
-            # What is assigned is not shown anyway, and must not be None.
-            return finished(self._run(request, place, _nothing, quiet and place.is_all_magic))
+            return finished(self._run(request, here(self.shell, local_ns), _nothing, quiet))
         body = Cell(self.shell, line, cell, self.shell.displayhook.prompt_count)
         if body.awaits and request.options.check:
             raise UsageError("--check runs the cell again, and a cell that awaits leaves room for others meanwhile")
@@ -98,12 +96,13 @@ class GradMagics(Magics):
         try:
             order = _order(request, place)
             contexts = {f"g{depth}": ts.Grad(name=f"g{depth}") for depth in range(1, order + 1)}
-            _refuse_into(request, [*contexts, *_names(request, order)])
+            _refuse_into(request, order, [*contexts])
             start = Start.now(place.names) if request.options.check else None
             with self.names.bound(contexts if place.binds else {}) as said:
                 found = await run(request, list(contexts.values()), place, body)
                 if request.target is None:
-                    return None if quiet else self._shown(found.value, said)
+                    _say([] if quiet else said)
+                    return None if quiet else found.value
                 rerun = start and Rerun(request, list(contexts.values()), place, body, start, found)
                 checks = check(request.options.check, rerun) if rerun else []
         except BaseException as error:
@@ -113,17 +112,13 @@ class GradMagics(Magics):
         if place.binds:
             said += self.names.bind(names | contexts)  # the contexts once more: the cell may have used their names
             said.append(f"names: {_abridged([*names])}; contexts: {_abridged([*contexts])}")
-        if quiet:
-            return self._shown(None, [note for note in checks if not note.endswith(AGREE)])
-        if found.value is not None and found.value is not found.target:
+        if quiet or not place.shows:
+            _say([note for note in checks if not note.endswith(AGREE)])
+            if place.shows:
+                return None
+        elif found.value is not None and found.value is not found.target:
             sys.displayhook(found.value)  # the cell's own last expression
         return result_of(request, found, [*checks, *_remarks(request, found, contexts["g1"]), *said])
-
-    def _shown(self, value: Any, notes: list[str]) -> Any:
-        """`value`, to be shown as the cell's own, after what there is to say."""
-        for note in notes:
-            print(note)
-        return value
 
 
 def parser_of(shell: Any) -> MagicArgumentParser:
@@ -172,17 +167,19 @@ def _order(request: Request, place: Place) -> int:
     return order
 
 
-def _names(request: Request, order: int) -> list[str]:
-    """The names that the derivatives will have for the sources' sake."""
-    return [f"{prefix}{each.name}" for each in request.sources if each.name for prefix in prefixes(request, order)]
-
-
-def _refuse_into(request: Request, results: list[str]) -> None:
+def _refuse_into(request: Request, order: int, contexts: list[str]) -> None:
     """A UsageError for an `--into` that would take a name from this line's own results, sources or target."""
-    own = {each.name for each in [request.target, *request.sources] if each} | set(results)
-    for name in numbered(request.options.into or "", len(prefixes(request, len(results)))):
+    prefix = prefixes(request, order)
+    results = {f"{each}{source.name}" for source in request.sources for each in prefix}
+    own = {each.name for each in [request.target, *request.sources] if each} | results | set(contexts)
+    for name in numbered(request.options.into or "", len(prefix)):
         if name in own:
             raise UsageError(f"--into {request.options.into}: {name} is a name that this line itself needs")
+
+
+def _say(notes: list[str]) -> None:
+    for note in notes:
+        print(note)
 
 
 def _abridged(names: list[str]) -> str:

@@ -7,7 +7,7 @@ is left as the last run left it, and the last run is one with nothing moved.
 import random
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,9 @@ class Rerun:
 
     def __exit__(self, *error: object) -> None:
         try:
-            self.again({})
+            if error[0] is None or error[0] is CannotCheckError:  # not after an interrupt
+                with suppress(CannotCheckError):
+                    self.again({})
         finally:
             self.end.restore()
 
