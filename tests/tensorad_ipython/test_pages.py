@@ -26,8 +26,9 @@ def test_blocks(notebook: Notebook, page: str) -> None:
     notebook.shell.execution_count = 1
     for code, shown in found:
         notebook.run(code)
+        measured = re.compile(r"(?<=by finite differences )\S+ ± \S+")  # whose last digits differ between machines
         printed = re.sub(r"^Out\[\d+\]: \n?", "", notebook.printed, flags=re.MULTILINE).rstrip() + "\n"
-        assert not shown or printed == shown
+        assert not shown or measured.sub("...", printed) == measured.sub("...", shown)
 
 
 def test_every_option_is_on_the_page(notebook: Notebook) -> None:
