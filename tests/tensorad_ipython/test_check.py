@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+import tensorad as ts
+
 Notebook = Any  # conftest.Notebook
 
 WRONG = """
@@ -238,6 +240,39 @@ def test_a_cotangent_that_moves_with_the_sources(notebook: Notebook) -> None:
     assert "✓ they agree" in notebook.printed
 
 
+def test_a_wrong_zero_that_digits_hide_is_not_called_right(notebook: Notebook) -> None:
+    for cell in ("ts.stop_gradient(x) ** 2 + 1e6", "ts.stop_gradient(x) * 3 + 1e8"):
+        notebook.run(f"%grad {cell} + 0 * x wrt x --check")
+        assert "✓" not in notebook.printed
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_many_small_corners_are_not_called_wrong(notebook: Notebook, seed: int) -> None:
+    torch.manual_seed(seed)
+    notebook.names |= {"b": ts.tensor(torch.zeros(32)), "weight": torch.randn(8, 32) * 0.1, "data": torch.randn(64, 8)}
+    notebook.run("%grad torch.relu(data @ weight + b).mean() wrt b --check")
+    assert "DISAGREE" not in notebook.printed
+    notebook.names |= {"b": ts.tensor(torch.randn(8, 16) * 1e-3), "t": torch.randn(64, 16)}
+    notebook.run("%grad (data @ b - t).abs().mean() wrt b --check")
+    assert "DISAGREE" not in notebook.printed
+
+
+def test_what_torch_does_not_see_is_not_compared(notebook: Notebook) -> None:
+    notebook.run("v = ts.tensor([3.0, 1.0, 2.0])")
+    for cell in ("torch.sort(v)[0][0]", "v.max(0)[0]", "torch.topk(v, 1)[0].sum()"):
+        notebook.run(f"%grad {cell} wrt v --check torch")
+        assert "DISAGREE" not in notebook.printed
+
+
+def test_a_cotangent_that_depends_on_the_sources_at_the_second_order(notebook: Notebook) -> None:
+    notebook.run("v = ts.tensor([1.0, 2.0])")
+    for option in ("-n 2", "--hessian"):
+        for how in ("", " torch"):
+            notebook.run(f"%grad v ** 2 wrt v --cotangent v {option} --check{how}")
+            assert "DISAGREE" not in notebook.printed
+            assert "✓ they agree" in notebook.printed
+
+
 def test_stop_gradient_stops_torch_too(notebook: Notebook) -> None:
     notebook.run("%grad ts.stop_gradient(x) * x wrt x --check torch")
     assert "✓ they agree" in notebook.printed
@@ -264,6 +299,9 @@ def test_constants_and_empty_tensors(notebook: Notebook) -> None:
     notebook.run("%grad x * 3 wrt x -n 3 --check torch")
     assert notebook.printed.count("✓ they agree") == 3
     notebook.run("%grad x * 3 wrt x -n 3 --check")
+    assert notebook.printed.count("✓ they agree") == 2
+    assert notebook.printed.count("? they cannot tell") == 1  # that 3 is constant, or too large to see a change of it
+    notebook.run("d = ts.tensor(6.0, dtype=ts.float64)\n%grad d * 3 wrt d -n 3 --check")
     assert notebook.printed.count("✓ they agree") == 3
 
 

@@ -57,6 +57,21 @@ def test_other_nests_are_left_alone(notebook: Notebook) -> None:
         assert "text/html" not in shown(notebook, value)
 
 
+def test_nests_that_hold_themselves(notebook: Notebook) -> None:
+    listed: list[object] = [ts.tensor(1.0)]
+    listed.append(listed)
+    named: dict[str, object] = {"t": ts.tensor(1.0)}
+    named["self"] = named
+    for value in (listed, named):
+        assert "text/html" not in shown(notebook, value)
+
+
+def test_names_that_are_no_text(notebook: Notebook) -> None:
+    tensor = ts.tensor(1.0)
+    tensor.name = 5  # pyright: ignore[reportAttributeAccessIssue]
+    assert "5" in shown(notebook, tensor)["text/html"]
+
+
 def test_a_nest_of_many(notebook: Notebook) -> None:
     form = shown(notebook, [ts.tensor(1.0)] * 1000)["text/html"]
     assert form.count("<tr>") == 60

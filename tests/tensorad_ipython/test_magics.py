@@ -472,6 +472,12 @@ def test_into_does_not_take_a_name_that_the_line_needs(notebook: Notebook, into:
     assert "y" not in notebook.names
 
 
+def test_a_source_called_like_a_context_is_refused(notebook: Notebook) -> None:
+    notebook.run("g1 = ts.tensor(3.0)")
+    assert "g1 is the name of a context here" in str(notebook.fails("%grad g1 ** 2 wrt g1"))
+    assert notebook.names["g1"].item() == 3.0
+
+
 def test_complex_matrices_are_refused(notebook: Notebook) -> None:
     notebook.run("z = ts.tensor([1 + 1j])")
     for option in ("--jacobian", "--hessian"):

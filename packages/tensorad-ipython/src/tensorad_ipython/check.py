@@ -99,18 +99,20 @@ def _by_torch(rerun: Rerun) -> list[str]:
     copies = {id(each): each.data.detach().clone().requires_grad_() for each in ours.values()}
     leaves = {label: copies[id(each)] for label, each in ours.items()}
     with torch.enable_grad():
-        target = rerun.again(leaves).target.data
+        again = rerun.again(leaves)
+        if not again.target.requires_grad:
+            raise CannotCheckError("torch.autograd sees no path from the sources to the target")
         try:
-            notes = _compared(rerun, target, leaves)
+            notes = _compared(rerun, again, leaves)
         except RuntimeError as error:
             raise CannotCheckError(f"torch.autograd raised {type(error).__name__}: {error}") from error
     left = [label for label in found.tensors if label not in leaves]
     return notes + [f"{label}: not checked, as to torch.autograd a parameter is a constant here" for label in left]
 
 
-def _compared(rerun: Rerun, target: torch.Tensor, leaves: dict[str, torch.Tensor]) -> list[str]:
+def _compared(rerun: Rerun, again: Run, leaves: dict[str, torch.Tensor]) -> list[str]:
     found = rerun.found
-    below: dict[tuple[int, str | None], torch.Tensor] = {(0, None): target}
+    below: dict[tuple[int, str | None], torch.Tensor] = {(0, None): again.target}
     notes: list[str] = []
     for each in found.derivatives:
         if each.by not in leaves or (each.order - 1, each.of) not in below:
@@ -120,7 +122,7 @@ def _compared(rerun: Rerun, target: torch.Tensor, leaves: dict[str, torch.Tensor
             rows = [_torchs(entry, x) for entry in y.flatten()]
             torchs = torch.stack(rows).reshape(each.value.shape) if rows else torch.zeros_like(each.value.data)
         else:
-            torchs = _torchs(y, x, found.cotangent if each.order == 1 else None)
+            torchs = _torchs(y, x, again.cotangent if each.order == 1 else None)
             below[each.order, each.by] = torchs
         ours, torchs = each.value.data, torchs.detach()
         epsilon = torch.finfo(x.dtype).eps
@@ -142,6 +144,6 @@ def _torchs(y: torch.Tensor, x: torch.Tensor, cotangent: Any = None) -> torch.Te
     """What torch.autograd finds for the derivative of `y`, or of its sum, by `x`."""
     if not y.requires_grad:
         return torch.zeros_like(x)
-    seed = torch.ones_like(y) if cotangent is None else torch.as_tensor(plain(cotangent)).to(y)
+    seed = torch.ones_like(y) if cotangent is None else torch.as_tensor(cotangent).to(y)
     (found,) = torch.autograd.grad(y, x, seed, create_graph=True, materialize_grads=True, allow_unused=True)
     return found

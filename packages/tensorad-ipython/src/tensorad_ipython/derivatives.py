@@ -154,7 +154,7 @@ def _evaluate(request: Request, place: Place, found: Run) -> None:
     for each in request.sources:
         nest = place.evaluate(each.text)
         values, structure = ts.tree.flatten(nest)
-        labels = [each.text + ts.tree.path(nest, index) for index in range(len(values))]
+        labels = [each.text + path for path in ts.tree.paths(nest)]
         found.sources.append(Source(each.text, each.name, dict(zip(labels, values, strict=True)), structure))
     if request.options.cotangent:
         found.cotangent = place.evaluate(request.options.cotangent)

@@ -12,6 +12,10 @@ import torch
 
 ENOUGH = 0.05  # an error of so much of a derivative's size leaves right and wrong apart
 ENOUGH_FOR_ZERO = 0.001  # the same for a derivative of zero, beside how fast the function changes nearby
+# A function that does not change at all may be constant, or may change less than its values are rounded by: only where
+# they have so many digits is it taken for constant.
+ENOUGH_DIGITS = 1e-9
+BEYOND_DOUBT = 20  # an error is an estimate, and many small corners make it too small: a difference is so many times it
 Verdict = Literal["agree", "disagree", "rough"]
 
 
@@ -56,11 +60,11 @@ class Difference:
     def verdict(self) -> Verdict:
         """Whether the two agree, as far as the error lets one tell."""
         allowed = self.error + 4 * self.epsilon * self.size
-        # A function that does not change at all may be constant, or may change less than its values are rounded by.
-        zero = not self.claimed.any() and allowed <= ENOUGH_FOR_ZERO * (self.nearby or self.magnitude)
+        zero = not self.claimed.any() and allowed <= max(ENOUGH_FOR_ZERO * self.nearby, ENOUGH_DIGITS * self.magnitude)
         if not (zero or allowed <= ENOUGH * self.size):  # so written that nan is rough
             return "rough"
-        return "agree" if largest(self.claimed - self.numeric) <= allowed else "disagree"
+        apart = largest(self.claimed - self.numeric)
+        return "agree" if apart <= allowed else "rough" if apart <= BEYOND_DOUBT * allowed else "disagree"
 
 
 def difference(

@@ -15,7 +15,7 @@ _LOOKED_AT = 100  # how many items of a nest are looked at, so that a list of te
 
 def tensor_html(tensor: ts.Tensor) -> str:
     """A Tensor's name, values, shape and dtype."""
-    name = f"<math>{symbol(tensor.name).mathml}<mo>=</mo></math>" if tensor.name else ""
+    name = f"<math>{symbol(str(tensor.name)).mathml}<mo>=</mo></math>" if tensor.name else ""
     about = f"<small>{html.escape(kind(tensor.data))}</small>"
     style = "display: flex; flex-wrap: wrap; align-items: center; gap: 0.2em 0.8em; overflow-x: auto"
     return f"<div class='tensorad' style='{style}'>{name}{shown(tensor)}{about}</div>"
@@ -23,7 +23,7 @@ def tensor_html(tensor: ts.Tensor) -> str:
 
 def tensor_latex(tensor: ts.Tensor) -> str:
     """The values of a Tensor as a formula."""
-    name = f"{symbol(tensor.name).latex} = " if tensor.name else ""
+    name = f"{symbol(str(tensor.name)).latex} = " if tensor.name else ""
     return rf"$\displaystyle {name}{value(tensor.data).latex}$"
 
 
@@ -36,10 +36,13 @@ def nest_html(nest: Any) -> str | None:
     """A nest of Tensors, such as gradients by the names of parameters, as a table; nothing for any other nest."""
     if not _holds_tensors(nest):
         return None
-    values, _ = ts.tree.flatten(nest)
+    try:
+        values, paths = ts.tree.flatten(nest)[0], ts.tree.paths(nest)
+    except RecursionError:  # it holds itself
+        return None
     if not all(isinstance(each, ts.Tensor) for each in values):
         return None
-    rows = [(symbol(ts.tree.path(nest, index)), each) for index, each in enumerate(values[:MOST_ROWS])]
+    rows = [(symbol(path), each) for path, each in zip(paths, values[:MOST_ROWS], strict=False)]
     left = len(values) - MOST_ROWS
     return table(rows, [f"and {left} more, not shown"] if left > 0 else [])
 

@@ -96,7 +96,7 @@ class GradMagics(Magics):
         try:
             order = _order(request, place)
             contexts = {f"g{depth}": ts.Grad(name=f"g{depth}") for depth in range(1, order + 1)}
-            _refuse_into(request, order, [*contexts])
+            _refuse_names(request, order, [*contexts])
             start = Start.now(place.names) if request.options.check else None
             with self.names.bound(contexts if place.binds else {}) as said:
                 found = await run(request, list(contexts.values()), place, body)
@@ -167,8 +167,11 @@ def _order(request: Request, place: Place) -> int:
     return order
 
 
-def _refuse_into(request: Request, order: int, contexts: list[str]) -> None:
-    """A UsageError for an `--into` that would take a name from this line's own results, sources or target."""
+def _refuse_names(request: Request, order: int, contexts: list[str]) -> None:
+    """A UsageError for a source or target that a context would hide, or an `--into` that would hide one of these."""
+    for each in [request.target, *request.sources]:
+        if each and each.name in contexts:
+            raise UsageError(f"{each.name} is the name of a context here: give what you differentiate another one")
     prefix = prefixes(request, order)
     results = {f"{each}{source.name}" for source in request.sources for each in prefix}
     own = {each.name for each in [request.target, *request.sources] if each} | results | set(contexts)

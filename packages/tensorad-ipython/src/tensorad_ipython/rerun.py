@@ -15,7 +15,6 @@ import torch
 from IPython.utils.capture import capture_output
 
 import tensorad as ts
-from tensorad.operands import plain
 from tensorad_ipython.cell import Place, finished
 from tensorad_ipython.derivatives import Run, run
 from tensorad_ipython.names import Snapshot
@@ -90,25 +89,32 @@ class Rerun:
             self.end.restore()
 
     def again(self, data: dict[str, torch.Tensor]) -> Run:
-        """One more run, with `data` in the tensors of these labels."""
+        """One more run, with `data` in the tensors of these labels; its target and cotangent are torch tensors."""
         contexts = [ts.Grad(name=context.name) for context in self.contexts]
         self.start.restore()
         with _holding(self.found.tensors, data), capture_output():
             self.place.names.update({str(context.name): context for context in contexts})
             try:
-                return finished(run(self.request, contexts, self.place, self.body))
+                found = finished(run(self.request, contexts, self.place, self.body))
             except Exception as error:
                 raise CannotCheckError(f"the cell, run again, raised {type(error).__name__}: {error}") from error
+            # As data, which a source that is the target too has only as long as it is held.
+            found.target, found.cotangent = _data(found.target), _data(found.cotangent)
+            return found
 
     def _compare(self, again: Run) -> None:
         """That a run with nothing moved gives the same, of the very same tensors."""
         for label, tensor in self.found.tensors.items():
             if again.tensors.get(label) is not tensor:
                 raise _made_anew(label)
-        first, second = plain(self.found.target), plain(again.target)
+        first, second = self.found.target.data, again.target.detach()
         if first.shape != second.shape or not torch.allclose(first, second, rtol=1e-5, equal_nan=True):
             name = self.request.target.text if self.request.target else ""
             raise CannotCheckError(f"the cell, run again, gives another {name}: it changes what it uses")
+
+
+def _data(value: Any) -> Any:
+    return value.data if isinstance(value, ts.Tensor) else value
 
 
 def _made_anew(label: str) -> CannotCheckError:

@@ -69,7 +69,18 @@ def register(
 
 def path(nest: Any, index: int) -> str:
     """Where in `nest` the value number `index` stands, such as `['w'][0]`."""
-    return optree.tree_accessors(nest, none_is_leaf=True, namespace=_NAMESPACE)[index].codify("")
+    return paths(nest)[index]
+
+
+def paths(nest: Any) -> list[str]:
+    """Where each of the values in `nest` stands, in the order of `flatten`.
+
+    >>> from tensorad import tree
+    >>> tree.paths({"b": 1, "w": [2, 3]})
+    ["['b']", "['w'][0]", "['w'][1]"]
+    """
+    flatten(nest)  # adopts the dataclasses in it
+    return [each.codify("") for each in optree.tree_accessors(nest, none_is_leaf=True, namespace=_NAMESPACE)]
 
 
 _adopted: set[type] = set()
