@@ -6,8 +6,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import tensorad as ts
-from tensorad_ipython.result import MOST_ROWS, shown, table
-from tensorad_ipython.typeset import kind, symbol, value
+from tensorad_ipython.result import MOST_ROWS, left_out, shown, table
+from tensorad_ipython.typeset import kind, printed, symbol, value
 
 _NESTS = (dict, list, tuple)
 _LOOKED_AT = 100  # how many items of a nest are looked at, so that a list of ten million numbers costs nothing
@@ -29,7 +29,7 @@ def tensor_latex(tensor: ts.Tensor) -> str:
 
 def tensor_text(tensor: ts.Tensor, printer: Any, cycle: bool) -> None:
     """What `repr` gives; of long ones, the ends."""
-    printer.text(value(tensor.data).text)
+    printer.text(printed(tensor.data))
 
 
 def nest_html(nest: Any) -> str | None:
@@ -43,8 +43,7 @@ def nest_html(nest: Any) -> str | None:
     if not all(isinstance(each, ts.Tensor) for each in values):
         return None
     rows = [(symbol(path), each) for path, each in zip(paths, values[:MOST_ROWS], strict=False)]
-    left = len(values) - MOST_ROWS
-    return table(rows, [f"and {left} more, not shown"] if left > 0 else [])
+    return table(rows, left_out(len(values)))
 
 
 def _holds_tensors(nest: Any, depth: int = 4) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from tensorad_ipython import typeset
 from tensorad_ipython.derivatives import Derivative, Run
 from tensorad_ipython.request import Request
-from tensorad_ipython.typeset import Typeset, kind, value
+from tensorad_ipython.typeset import Typeset, kind, printed, value
 
 MOST_ROWS = 60
 
@@ -36,7 +36,7 @@ class Result:
     def __repr__(self) -> str:
         width = max(len(label.text) for label, _ in self._shown)
         lines = [
-            f"{label.text.ljust(width)} = " + value(tensor.data).text.replace("\n", "\n" + " " * (width + 3))
+            f"{label.text.ljust(width)} = " + printed(tensor.data).replace("\n", "\n" + " " * (width + 3))
             for label, tensor in self._shown
         ]
         return "\n".join([*lines, *self._words])
@@ -54,8 +54,12 @@ class Result:
 
     @property
     def _words(self) -> list[str]:
-        left = len(self.rows) - MOST_ROWS
-        return [*([f"and {left} more, not shown"] if left > 0 else []), *self.notes]
+        return [*left_out(len(self.rows)), *self.notes]
+
+
+def left_out(rows: int) -> list[str]:
+    """The note for so many rows, if they are more than are shown."""
+    return [f"and {rows - MOST_ROWS} more, not shown"] if rows > MOST_ROWS else []
 
 
 def label_of(derivative: Derivative, request: Request, run: Run) -> Typeset:

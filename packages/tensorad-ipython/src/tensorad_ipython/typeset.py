@@ -121,7 +121,8 @@ def value(data: torch.Tensor) -> Typeset:
     if not dense or data.ndim > 2 or not 0 < data.numel() <= MATRIX_ENTRIES:
         return Typeset(text, rf"\texttt{{{_in_latex(' '.join(text.split()))}}}", "")
     if data.ndim == 0:
-        return Typeset(text, number(data.item()).latex, number(data.item()).mathml)
+        only = number(data.item())
+        return Typeset(text, only.latex, only.mathml)
     rows = [[number(each) for each in row] for row in (data if data.ndim == 2 else data[None]).tolist()]
     latex = r" \\ ".join(" & ".join(each.latex for each in row) for row in rows)
     return Typeset(
