@@ -1,4 +1,4 @@
-"""Activations and other functions of torch.nn.functional: corners, smooth ones, dropout, embeddings.
+"""Activations and other functions of torch.nn.functional that work entry by entry: corners, smooth ones, dropout.
 
 Where torch has a kernel for a cotangent, that is several times faster than the formula; `fused` puts the two together.
 """
@@ -44,9 +44,8 @@ defrule("mish(input)", input=lambda g, input: mish(g, input))
 defrule("softplus(input, beta=1, threshold=20)", input=lambda g, input, beta, threshold: softplus(g, input, beta, threshold))
 defrule("logsigmoid(input)", function=aten.log_sigmoid_forward.default, input=lambda g, input, residuals: logsigmoid(g, input, residuals))
 defrule("softsign(input)", input=lambda g, input: softsign(g, input))
-defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 
-# At random, and by index.
+# At random.
 dropped = defrule("dropped(input, p, drawn, alpha)", function=lambda *args: drop(*args), input=lambda g, residuals: g * residuals).call
 defrule("native_dropout(input, p, train)", outputs=True,
         input=lambda g, p, train, out: g[0] if train is False else g[0] * out[1] * (1 / (1 - p) if p < 1 else 0))
@@ -55,11 +54,6 @@ linear("native_dropout_backward(grad_output, mask, scale)", "ops.aten.native_dro
        function=aten.native_dropout_backward.default, grad_output=lambda g, mask, scale: g * mask * scale)
 rrelu_training = defrule("rrelu_training(input, lower, upper)", function=lambda *args: steepen(*args),
                          input=lambda g, residuals: g * residuals).call
-embedding = linear("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
-                   weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
-                   embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
-embedding_sums = linear("embedding_sums(g, indices, count, padding, by_frequency)", function=aten.embedding_dense_backward,
-                        g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
 
 # fmt: on
 
@@ -122,17 +116,6 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float =
     found = plain(soft)
     ones = torch.zeros_like(found).scatter_(dim, found.max(dim, keepdim=True)[1], 1.0)
     return ones - found + soft
-
-
-@composed("nn.functional.embedding")
-def embedding_in_layer(
-    input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False, sparse: bool = False,
-) -> Any:  # fmt: skip
-    if max_norm is not None:
-        raise ArgumentError("max_norm= would change the weight in place: renormalize its rows before the lookup")
-    padding = -1 if padding_idx is None else padding_idx % weight.shape[0]
-    return embedding(weight, input, padding, scale_grad_by_freq)
 
 
 def allow_inplace(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -232,14 +215,6 @@ def logsigmoid(g: Any, x: Any, buffer: Any) -> Any:
     return g * (-x).sigmoid()
 
 
-@fused(aten.glu_backward.default)
-def glu(g: Any, input: Any, dim: int) -> Any:
-    """For a * sigmoid(b), with a and b the halves of the input."""
-    a, b = input.chunk(2, dim)
-    s = b.sigmoid()
-    return torch.cat([g * s, g * a * s * (1 - s)], dim)
-
-
 def softsign(g: Any, input: Any) -> Any:
     """For x / (1 + |x|): of complex numbers, |x| changes with the part of a change of x that lies along x."""
     denominator = 1 + input.abs()
@@ -273,9 +248,3 @@ def steepen(input: Any, lower: float, upper: float) -> Any:
     """The rrelu of training, and the slopes that it drew."""
     slopes = torch.empty_like(input)
     return aten.rrelu_with_noise.default(input, slopes, lower, upper, True), slopes
-
-
-def embedding_shares(g: Any, indices: Any, padding: int, by_frequency: bool) -> Any:
-    """Each index's row of g, weighted as `embedding_sums` adds it: 0 for padding, or 1 over the index's frequency."""
-    rows = torch.embedding(g, indices).masked_fill((indices == padding).unsqueeze(-1), 0)
-    return rows / indices.flatten().bincount()[indices].unsqueeze(-1) if by_frequency else rows

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tensorad.errors import NoRuleError
+from tensorad.errors import ArgumentError, NoRuleError
 from tensorad.op import composed, linear
 from tensorad.operands import plain
 from tensorad.rules.linear import scaled
@@ -67,6 +67,13 @@ add_flat = linear("add_flat(input, index, shape)", input=lambda g, index: g.take
 put = linear("put(input, index, source, accumulate=False)",
              input=lambda g, index, accumulate: g if accumulate else g.put(index, g.new_zeros(index.shape)),
              source=lambda g, index, source_shape: g.take(index).reshape(source_shape)).call
+
+# Rows of a table.
+embedding = linear("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
+                   weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
+                   embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
+embedding_sums = linear("embedding_sums(g, indices, count, padding, by_frequency)", function=torch.ops.aten.embedding_dense_backward,
+                        g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
 
 # Where a mask says.
 linear("masked_fill(input, mask, value)", input=lambda g, mask: g.masked_fill(mask, 0),
@@ -216,3 +223,20 @@ def _span(item: Any) -> int:
     if isinstance(item, torch.Tensor):
         return item.ndim if item.dtype is torch.bool else 1
     return 0 if item is None or item is ... or isinstance(item, bool) else 1
+
+
+@composed("nn.functional.embedding")
+def embedding_in_layer(
+    input: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Any:  # fmt: skip
+    if max_norm is not None:
+        raise ArgumentError("max_norm= would change the weight in place: renormalize its rows before the lookup")
+    padding = -1 if padding_idx is None else padding_idx % weight.shape[0]
+    return embedding(weight, input, padding, scale_grad_by_freq)
+
+
+def embedding_shares(g: Any, indices: Any, padding: int, by_frequency: bool) -> Any:
+    """Each index's row of g, weighted as `embedding_sums` adds it: 0 for padding, or 1 over the index's frequency."""
+    rows = torch.embedding(g, indices).masked_fill((indices == padding).unsqueeze(-1), 0)
+    return rows / indices.flatten().bincount()[indices].unsqueeze(-1) if by_frequency else rows

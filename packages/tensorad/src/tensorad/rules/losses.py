@@ -459,6 +459,7 @@ def ctc_pull(
     steps, lengths = (torch.as_tensor(each).reshape(-1).cpu() for each in (steps, lengths))
     if isinstance(g, Tensor):
         lost = plain(out).isinf()
+        log_probs = log_probs if isinstance(log_probs, Tensor) else Tensor(log_probs)
         with Grad() as context:
             values = ctc_by_parts(log_probs, targets, steps, lengths, blank)
         g = g.masked_fill(lost, 0 if zero_infinity else math.nan)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from tensorad.call import Op
+from tensorad.grad import Grad
 from tensorad.node import recording
-from tensorad.op import OPS, ROWS, composed, defrule, linear, register
+from tensorad.op import OPS, ROWS, composed, defrule, fused, linear, register
 from tensorad.operands import keywords, plain
 from tensorad.rules.elementwise import nonzero
 from tensorad.rules.indexing import add_along
@@ -77,6 +78,7 @@ defrule("_softmax_backward_data(grad_output, output, dim, input_dtype)",
 defrule("_log_softmax_backward_data(grad_output, output, dim, input_dtype)",
         grad_output=lambda g, output, dim: g - (g * output.exp()).sum(dim, True),
         output=lambda g, grad_output, output, dim: -g * output.exp() * grad_output.sum(dim, True))
+defrule("glu(input, dim=-1)", input=lambda g, input, dim: glu(g, input, dim))
 
 # Selection by value: elements that are equal get equal shares.
 amax = defrule("amax(input, dim=(), keepdim=False)",
@@ -425,7 +427,8 @@ def quotient(g: Any, out: Any) -> Any:
     zero = out == 0
     ratio = g / (out + zero)
     if isinstance(out, Tensor) and out.node and zero.any():
-        for owner in sorted(recording.get() & out.node.contexts, key=lambda grad: grad.opened or 0):
+        owners = [each for each in recording.get() & out.node.contexts if isinstance(each, Grad)]
+        for owner in sorted(owners, key=lambda grad: grad.opened or 0):
             return torch.where(zero, owner.gradient(g, out, unconnected="zero"), ratio)
     return ratio
 
@@ -467,3 +470,11 @@ def put(g: Any, dim: int, index: Any, shape: Any) -> Any:
     if g.ndim < len(shape):
         g, index = g.unsqueeze(dim), index.unsqueeze(dim)
     return add_along(g, dim, index, shape)
+
+
+@fused(torch.ops.aten.glu_backward.default)
+def glu(g: Any, input: Any, dim: int) -> Any:
+    """For a * sigmoid(b), with a and b the halves of the input."""
+    a, b = input.chunk(2, dim)
+    s = b.sigmoid()
+    return torch.cat([g * s, g * a * s * (1 - s)], dim)

@@ -13,8 +13,7 @@ import torch
 
 from tensorad.op import composed, defrule, fused, linear
 from tensorad.operands import plain
-from tensorad.rules.activations import embedding_sums
-from tensorad.rules.indexing import add_along
+from tensorad.rules.indexing import add_along, embedding_sums
 from tensorad.rules.reductions import norm_slope
 from tensorad.tensor import Tensor
 
