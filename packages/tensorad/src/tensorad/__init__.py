@@ -33,6 +33,7 @@ from tensorad.primitive import primitive
 from tensorad.rule import rule
 from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
+from tensorad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 creation.attach()
 pieces.attach()
@@ -58,6 +59,12 @@ __all__ = [
     "UnconnectedWarning",
     "defrule",
     "functional_call",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "linearize",
     "load_ipython_extension",
     "primitive",
     "random",
@@ -67,6 +74,8 @@ __all__ = [
     "tensor",
     "tree",
     "unload_ipython_extension",
+    "value_and_grad",
+    "vjp",
 ]
 
 

@@ -93,20 +93,25 @@ def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
     if cotangent is None:
         ones = torch.ones_like(target.data)
         return Tensor(ones) if contexts else ones
+    seed = fitting("cotangent", cotangent, target, contexts)
+    return seed.conj_physical() if target.dtype.is_complex else seed
+
+
+def fitting(what: str, value: Any, tensor: Tensor, contexts: Contexts) -> Any:
+    """A cotangent or tangent of `tensor` as the passes take it: a Tensor if they are recorded, else a torch tensor."""
     try:
-        seed = cotangent if isinstance(cotangent, Tensor) else torch.as_tensor(plain(cotangent))
+        found = value if isinstance(value, Tensor) else torch.as_tensor(plain(value))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"a cotangent is a Tensor or something to make one of, not {cotangent!r}") from error
-    if seed.shape != target.shape:
+        raise ArgumentError(f"a {what} is a Tensor or something to make one of, not {value!r}") from error
+    if found.shape != tensor.shape:
+        hint = "; without a cotangent the sum of the target's elements is differentiated" * (what == "cotangent")
         raise ShapeError(
-            f"the cotangent has shape {tuple(seed.shape)} and the target {tuple(target.shape)}: they must agree; "
-            "without a cotangent the sum of the target's elements is differentiated"
+            f"the {what} has shape {tuple(found.shape)} and its value {tuple(tensor.shape)}: they must agree{hint}"
         )
-    if seed.is_complex() and not target.dtype.is_complex:
-        raise ArgumentError(f"a complex cotangent for a target of dtype {target.dtype}")
-    seed = seed.to(dtype=target.dtype, device=target.device)
-    seed = seed.conj_physical() if seed.is_complex() else seed
-    return plain(seed) if not contexts else seed if isinstance(seed, Tensor) else Tensor(seed)
+    if found.is_complex() and not tensor.dtype.is_complex:
+        raise ArgumentError(f"a complex {what} for a value of dtype {tensor.dtype}")
+    found = found.to(dtype=tensor.dtype, device=tensor.device)
+    return plain(found) if not contexts else found if isinstance(found, Tensor) else Tensor(found)
 
 
 def result_for(
@@ -124,23 +129,30 @@ def result_for(
         if unconnected is None and (cut := cut_path(context, target, source)):
             inlined = sys.version_info >= (3, 12)  # comprehensions, such as the one that calls this
             warnings.warn(cut, UnconnectedWarning, stacklevel=3 if inlined else 4)
-    # A gradient is a value of the contexts around it even where it is a constant (d/dx of 3 x), so that asking them
-    # for its derivative gives zeros and not an error.
+    return as_result(g, contexts)
+
+
+def as_result(g: Any, contexts: Contexts) -> Tensor:
+    """A derivative as the user gets it.
+
+    It is a value of the contexts around it even where it is a constant (d/dx of 3 x), so that asking them for its
+    derivative gives zeros and not an error.
+    """
     g = g if isinstance(g, Tensor) else Tensor(g)
     return _gradient(g) if contexts else g
 
 
 def arranged(results: list[Any], structure: Any, sources: Any, cotangent: Any) -> Any:
     """The results in the structure of `sources`; the bare one if that is a list or tuple of one Tensor."""
-    unalias(results, cotangent)
+    unalias(results, [cotangent])
     alone = type(sources) in (list, tuple) and len(sources) == 1 and isinstance(sources[0], Tensor | torch.Tensor)
     return results[0] if alone else tree.unflatten(structure, results)
 
 
-def unalias(results: list[Any], cotangent: Any) -> None:
+def unalias(results: list[Any], cotangents: list[Any]) -> None:
     """Give each gradient memory of its own: the rule of `a + b` sends the very same cotangent to both."""
-    seed = plain(cotangent)
-    used = {seed.untyped_storage().data_ptr()} if isinstance(seed, torch.Tensor) else set[int]()
+    seeds = [plain(each) for each in cotangents if isinstance(each, Tensor | torch.Tensor)]
+    used = {each.untyped_storage().data_ptr() for each in seeds}
     for result in results:
         if result is not None:
             try:

@@ -8,18 +8,18 @@ from operator import attrgetter
 from typing import Any
 
 from tensorad.mutation import mutated, version
-from tensorad.node import Node
+from tensorad.node import Node, recording
 from tensorad.site import misfit
-from tensorad.tensor import Tensor
 
 
-def backward(owner: object, target: Node, seed: Any, sources: set[Node]) -> dict[Node, Any]:
+def backward(owner: object, target: Node, seed: Any, sources: set[Node], wrap: Any = None) -> dict[Node, Any]:
     """The cotangents of `sources`, for a target whose own cotangent is `seed`: a torch tensor, or a Tensor to record.
 
     Only nodes that `owner` recorded are walked through, and of those only the ones on a path from a source to the
-    target; every other node is a leaf. A source that nothing reaches is left out of the result.
+    target; every other node is a leaf. A source that nothing reaches is left out of the result. `wrap(node, pulls)`,
+    where it is given, says what runs in the place of a node's pulls: a check of what they return, a mask, a picture.
     """
-    recorded = isinstance(seed, Tensor)
+    recorded = bool(recording.get())
     order, wanted = between(owner, target, sources)
     cotangents: dict[Node, Any] = {target: seed}
     sums: set[Node] = set()  # nodes whose cotangent is a sum made here and held by nobody else: added to in place
@@ -30,9 +30,10 @@ def backward(owner: object, target: Node, seed: Any, sources: set[Node]) -> dict
         if version(node.saved) != node.version:
             raise mutated(node)
         op, saved = node.op, node.op.lift(node) if recorded else node.saved
-        for parent, pull in zip(node.parents, op.separate(g, saved, node, wanted) if op.joint else op.pulls):  # noqa: B905
+        pulls = op.separate(g, saved, node, wanted) if op.joint else op.pulls
+        for parent, pull in zip(node.parents, wrap(node, pulls) if wrap else pulls):  # noqa: B905
             if parent in wanted and (pulled := pull(g, saved)) is not None:
-                if not op.trusted or parent.shape != node.shape or parent.dtype is not node.dtype:
+                if not op.elementwise or parent.shape != node.shape or parent.dtype is not node.dtype:
                     pulled = fit(pulled, parent, node)
                 if parent not in cotangents:
                     cotangents[parent] = pulled

@@ -26,22 +26,22 @@ def call({parameters}):
     {out} = function({arguments})
     if not (contexts := recording.get()) or (contexts.follows and not grad_mode()):
         return Tensor(out)
-    parents = {parents}
-    shape, dtype = out.shape, out.dtype
+    parents, shape, dtype = {parents}, out.shape, out.dtype
     if not any(parents) or not differentiable(dtype):
         return Tensor(out){bound}
     saved = ({saved})
     code = (frame := getframe(1)).f_code
     site = contexts.site or (user_site(frame) if code.co_filename in INSIDE else (code, frame.f_lasti))
     tensor = new(Tensor)  # twice as fast as Tensor(out, node), which numbers values without a node
-    tensor.data = out
-    tensor.node = Node(next_number(), op, contexts, parents, saved, version(saved), shape, dtype, site)
+    tensor.data, tensor.node = out, Node(number(), op, contexts, parents, saved, version(saved), shape, dtype, site)
+    for watcher in contexts.watchers:
+        watcher.made(tensor, {given})
     return tensor
 """
 # What the written calls use, by name.
 scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, leaf_of, options, plain, user_site, version)}
 scope |= {"INSIDE": INSIDE, "differentiable": differentiable, "getframe": sys._getframe, "new": object.__new__}
-scope |= {"next_number": next_number, "recording": recording, "grad_mode": is_grad_enabled}
+scope |= {"number": next_number, "recording": recording, "grad_mode": is_grad_enabled}
 
 
 class Op:
@@ -52,8 +52,11 @@ class Op:
     `residuals` has a function that returns (output, residuals).
     """
 
-    # One rule for all operands (see several.py); rules known to fit operands like the output; linear in its operands.
-    joint = trusted = linear = False
+    # One rule for all operands (see several.py); each entry from those at its place; linear in its operands.
+    joint = elementwise = linear = False
+    pushes: Mapping[
+        str, Callable[..., Any]
+    ] = {}  # operand -> its rule in forward mode, where that is no transposed one
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         self.name, _, self.arguments = signature.removesuffix(")").partition("(")
@@ -76,9 +79,12 @@ class Op:
     @cached_property
     def pulls(self) -> list[Callable[[Any, Any], Any]]:
         """The rules, each taking what it names out of the values that the node saved."""
-        picked = ["".join(f", saved[{self.saves.index(name)}]" for name in names) for names in self.needs]
-        rules = zip(self.rules.values(), picked, strict=True)
-        return [eval(f"lambda g, saved: rule(g{values})", {"rule": rule}) for rule, values in rules]
+        return [self.reading(rule) for rule in self.rules.values()]
+
+    def reading(self, rule: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+        """`rule`, taking what it names out of the values that a node saved."""
+        names = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
+        return eval(f"lambda g, saved: rule(g, {_each('saved[{0}]', map(self.saves.index, names))})", {"rule": rule})
 
     def lift(self, node: Node) -> list[Any]:
         """What the rules are given when they are recorded: saved values, as Tensors that know where they come from."""
@@ -106,6 +112,7 @@ class Op:
             parents=self._parents(),
             bound="" if unbound else f"\n    {bind}(*args_data, **kwargs_data)",
             saved="".join(map(self._saved, self.saves)),
+            given=f"({_each('{0}', first)}{'*args), kwargs' if rest else '), {}'}",
         )
 
     def _parents(self) -> str:
@@ -120,7 +127,7 @@ class Op:
         return f"{value} if {' or '.join(users)} else None, " if len(users) < len(self.needs) else f"{value}, "
 
 
-def _each(form: str, names: Iterable[str]) -> str:
+def _each(form: str, names: Iterable[Any]) -> str:
     return "".join(f"{form.format(name)}, " for name in names)
 
 
@@ -132,6 +139,6 @@ def _unwritten(*args: Any, **kwargs: Any) -> Any:
 def _write(op: Op) -> Callable[..., Any]:
     """Write the call of `op`, which until now was `_unwritten`, into the function that everybody already holds."""
     exec(compile(op.source, WRITTEN, "exec"), names := dict(op.written.__globals__))
-    op.written.__defaults__ = names["call"].__defaults__  # before the code: another thread may be calling
-    op.written.__code__ = names["call"].__code__
+    # The defaults before the code: another thread may be calling.
+    op.written.__defaults__, op.written.__code__ = names["call"].__defaults__, names["call"].__code__
     return op.written

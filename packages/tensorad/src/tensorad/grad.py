@@ -17,18 +17,20 @@ from typing import Any
 
 import torch
 
-from tensorad.arguments import Unconnected, arranged, checked, result_for, seed_of, sources_of
+from tensorad.arguments import Unconnected, arranged, checked, result_for, seed_of
 from tensorad.backward import backward
 from tensorad.errors import ContextError
 from tensorad.node import Contexts, next_number, recording
-from tensorad.site import Site, caller
-from tensorad.why import why
+from tensorad.questions import Questions
+from tensorad.site import asking, caller
+from tensorad.watching import Watcher, watchers, wrapping
 
 
 class Entry:
     """Something that is open between `with` and the end of its block, in one thread and task."""
 
     records = False  # whether it records; what it stands inside of does not
+    watchers: tuple[Watcher, ...] = ()  # what is shown each op as it is recorded
 
     def __enter__(self) -> Any:
         self.grad_mode = torch.is_grad_enabled()
@@ -41,12 +43,17 @@ class Entry:
         recording.set(Contexts(tuple([entry for entry in recording.get().entries if entry is not self])))
 
 
-class Grad(Entry):
+class Grad(Questions, Entry):
     """A span of recording, and the object that is asked for the gradients of what it recorded.
 
     Contexts nest to any depth, each is asked inside its block or after it, any number of times, and entering one again
     extends what it recorded. What was made before it opened is a constant to it. A `name` is what messages call it;
     left out, they call it what its `with` line does.
+
+    `check` looks for trouble while it records and differentiates, at a price: `"nan"` raises NonFiniteError at the
+    first op, forward or backward, that makes a NaN or an infinity; `"corners"` notes where a gradient relied on a
+    convention, for `g.corners()`; `"changes"` notes where tensors are changed in place, for MutationError to name. A
+    tuple of these asks for several.
 
     Example:
         >>> import tensorad as ts
@@ -61,13 +68,12 @@ class Grad(Entry):
     """
 
     records = True
-    opened: int | None = None  # the number at which it was first entered
-    closed: int | None = None  # the number at which it was last left; None while it is open
-    site: Site | None = None  # the user's `with` line
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name
-        self.cuts: dict[Site, str] = {}  # the lines where something without a derivative was done, and what
+    def __init__(self, name: str | None = None, *, check: str | tuple[str, ...] = ()) -> None:
+        # `cuts` has the lines where something without a derivative was done, and what.
+        self.name, self.watchers, self.cuts = name, watchers(check), {}
+        # The numbers at which it was first entered and last left (None while it is open), and the user's `with` line.
+        self.opened = self.closed = self.site = None
 
     def __enter__(self) -> "Grad":
         super().__enter__()
@@ -78,7 +84,9 @@ class Grad(Entry):
         super().__exit__(*error)
         self.closed = next_number()
 
-    def gradient(self, target: Any, sources: Any, *, cotangent: Any = None, unconnected: Unconnected = None) -> Any:
+    def gradient(
+        self, target: Any, sources: Any, *, cotangent: Any = None, unconnected: Unconnected = None, masked: bool = False
+    ) -> Any:  # fmt: skip
         """The gradient of `target` with respect to `sources`.
 
         A target that is not a scalar is seeded with ones, so the sum of its elements is differentiated. If another
@@ -91,6 +99,8 @@ class Grad(Entry):
             cotangent: what the target is seeded with instead of ones; of the target's shape.
             unconnected: what a source gets that the target does not depend on: `"zero"`, `"none"` (None) or `"raise"`.
                 Left out, it gets zeros, with a warning if a path exists but is cut at the edge of this context.
+            masked: whether an entry of a cotangent that is exactly zero stops there, as it goes back through what works
+                entry by entry: 0, where 0 times infinity is NaN, as in the branch that a `where` did not take.
 
         Returns:
             A gradient of the shape, dtype and device of each source, in the structure of `sources`; the bare gradient
@@ -106,26 +116,12 @@ class Grad(Entry):
         """
         wanted, structure, nodes = checked(self, target, sources, unconnected)
         contexts = recording.get()
-        seed = seed_of(target, cotangent, contexts)
-        token = recording.set(Contexts(contexts.entries, caller()) if contexts else contexts)
-        try:
-            # Nothing here is for torch's autograd, and below it torch does not even look: small ops get 15% faster.
-            with torch._C._AutoDispatchBelowAutograd():
-                found = backward(self, target.node or target.leaf(), seed, nodes)
-        finally:
-            recording.reset(token)
+        found = self.cotangents(target, seed_of(target, cotangent, contexts), nodes, masked)
         results = [result_for(self, target, each, found.get(each.node), unconnected, contexts) for each in wanted]
         return arranged(results, structure, sources, cotangent)
 
-    def why(self, target: Any, source: Any) -> str:
-        """In words, how `source` reaches `target` in what this context recorded, or where the path breaks.
-
-        >>> import tensorad as ts
-        >>> x = ts.tensor(2.0, name="x")
-        >>> with ts.Grad() as g:
-        ...     y = ts.stop_gradient(x * x) * 3
-        >>> print(g.why(y, x).splitlines()[0])
-        the target does not depend on the source in what g recorded. Possible reasons:
-        """
-        (source,) = sources_of(target, [source], source)
-        return why(self, target, source)
+    def cotangents(self, target: Any, seed: Any, nodes: set[Any], masked: bool = False) -> dict[Any, Any]:
+        """A backward pass, unconjugated and with nothing checked: the cotangents of those `nodes` that are reached."""
+        # Nothing here is for torch's autograd, and below it torch does not even look: small ops get 15% faster.
+        with asking(), torch._C._AutoDispatchBelowAutograd():
+            return backward(self, target.node or target.leaf(), seed, nodes, wrapping(self, masked))

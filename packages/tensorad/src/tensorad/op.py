@@ -114,11 +114,10 @@ def defrule(
     op.linear = linear
     if isinstance(op, JointOp) and needed_for:
         op.needed_for = needed_for
-    # The rows of our own tables are tested, so they are not checked at each import. What works element by element has
-    # cotangents like the output, so nor are those, where the operand is like the output too.
+    # The rows of our own tables are tested, so they are not checked at each import.
     modules = {rule.__module__ or "" for rule in op.rules.values()}
     ours = all(module.startswith("tensorad.rules.") for module in modules)
-    op.trusted = modules <= {"tensorad.rules.elementwise", "tensorad.rules.activations"}
+    op.elementwise = kind is Op and modules <= {"tensorad.rules.elementwise", "tensorad.rules.activations"}
     if not ours:
         check_row(op)
     # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.

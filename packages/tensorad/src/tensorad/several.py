@@ -5,7 +5,7 @@ The node of an op with several outputs stands for all of them together, and each
 `Parts`, and Parts from different outputs add up like any cotangents.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from tensorad.tensor import Tensor
 class Shapes(tuple[torch.Size, ...]):
     """The shapes of all outputs: one object, handed on from the whole to its parts, and compared as such."""
 
+    dtypes: list[torch.dtype]
     __eq__, __ne__, __hash__ = object.__eq__, object.__ne__, object.__hash__
 
 
@@ -34,7 +35,10 @@ class Outputs:
 
     def __init__(self, values: Any, shape: Shapes | None = None) -> None:
         self.values = values
-        self.shape = shape or Shapes([value.shape for value in values])
+        if shape is None:
+            shape = Shapes([value.shape for value in values])
+            shape.dtypes = [value.dtype for value in values]
+        self.shape = shape
 
 
 class Parts:
@@ -94,7 +98,7 @@ class OpWithOutputs(Op):
 
 
 def parts(whole: Tensor) -> Any:
-    """The outputs that the Outputs in `whole` holds, each a Tensor: without the detour of a call of `_part`."""
+    """The outputs that the Outputs in `whole` holds, each a Tensor: without the detour of a call of `part`."""
     values: Any = whole.data.values
     node: Any = whole.node
     made = [*map(Tensor, values)]
@@ -102,7 +106,7 @@ def parts(whole: Tensor) -> Any:
         shape, dtype = value.shape, value.dtype
         if differentiable(dtype):  # made again for a rule, later than the whole, they belong to what recorded that
             parents, saved = (node,), (node.shape, place)
-            made[place].node = Node(next_number(), _part, node.contexts, parents, saved, 0, shape, dtype, node.site)
+            made[place].node = Node(next_number(), part, node.contexts, parents, saved, 0, shape, dtype, node.site)
     return type(values)(made)
 
 
@@ -110,11 +114,12 @@ def _standing_beside(result: Any) -> Any:
     return Outputs(result[0]), result[1]
 
 
-_part = Op(
+part = Op(
     "part(whole, place)",
     {"whole": lambda g, whole_shape, place: Parts(whole_shape, {place: g})},
     lambda whole, place: whole.values[place],
 )
+part.pushes = {"whole": lambda tangent, place: tangent.by_place.get(place)}
 
 
 class JointOp(Op):
@@ -158,3 +163,31 @@ class JointOp(Op):
 
 class JointOpWithOutputs(OpWithOutputs, JointOp):
     """An op with several outputs and one rule for all operands: of all cotangents, a cotangent for each."""
+
+
+# Several values as one target: its cotangent is the list of theirs.
+bundle = JointOp("bundle(tensors)", {"tensors": lambda g: g}, Outputs)
+bundle.pushes = {"tensors": lambda tangents: list(tangents)}
+
+
+def outputs_of(node: Node) -> list[tuple[torch.Size, torch.dtype]]:
+    """The shape and the dtype of each output of `node`, or of its only one."""
+    if not isinstance(node.shape, Shapes):
+        return [(node.shape, node.dtype)]
+    return [
+        (shape, dtype if differentiable(dtype) else Outputs.dtype)
+        for shape, dtype in zip(node.shape, node.shape.dtypes, strict=True)
+    ]
+
+
+def cotangent_of(node: Node, outputs: Sequence[Any]) -> Any:
+    """The cotangent of `node`, from one for each output."""
+    return Parts(node.shape, dict(enumerate(outputs))) if isinstance(node.shape, Shapes) else outputs[0]
+
+
+def tangent_of(node: Node, outputs: Sequence[Any]) -> Any:
+    """The tangent of `node`, from one for each output, None where it is a constant."""
+    if not isinstance(node.shape, Shapes):
+        return outputs[0]
+    by_place = {place: each for place, each in enumerate(outputs) if each is not None}
+    return Parts(node.shape, by_place) if by_place else None

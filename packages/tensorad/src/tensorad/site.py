@@ -3,7 +3,8 @@
 import linecache
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import optree.ops
 import torch
 
 from tensorad.errors import RuleError
-from tensorad.node import Node
+from tensorad.node import Contexts, Node, recording
 
 if TYPE_CHECKING:
     from tensorad.grad import Grad
@@ -54,6 +55,17 @@ def user_site(frame: FrameType) -> Site:
 def caller() -> Site:
     """`user_site` of whoever called tensorad."""
     return user_site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+@contextmanager
+def asking() -> Generator[None]:
+    """A span in which all that is recorded belongs to the user's line that is running now: it asks for a derivative."""
+    contexts = recording.get()
+    token = recording.set(Contexts(contexts.entries, caller()) if contexts else contexts)
+    try:
+        yield
+    finally:
+        recording.reset(token)
 
 
 def line_number(code: CodeType, instruction: int) -> int:

@@ -1,0 +1,84 @@
+"""What a Grad can be asked besides a gradient: Jacobians, reasons, memory."""
+
+from typing import TYPE_CHECKING, Any
+
+from tensorad.arguments import sources_of
+from tensorad.jacobians import batch_jacobian, jacobian
+from tensorad.site import Site
+from tensorad.why import why
+
+
+class Questions:
+    """The half of Grad that only asks what the other half has recorded."""
+
+    if TYPE_CHECKING:
+        name: str | None
+        opened: int | None
+        closed: int | None
+        site: Site | None
+        cuts: dict[Site, str]
+
+    def jacobian(self: Any, target: Any, sources: Any, *, chunk_size: int | None = None) -> Any:
+        """The derivative of each entry of `target` by each entry of `sources`.
+
+        All rows are worked out in one backward pass, batched by torch.vmap, or in passes of `chunk_size` rows, which
+        take less memory.
+
+        Args:
+            target: a Tensor that this context recorded, of any shape and a floating point dtype.
+            sources: as for `gradient`.
+            chunk_size: how many rows at a time; by default, all.
+
+        Returns:
+            For each source, a Tensor of the target's shape followed by the source's, in the structure of `sources`; the
+            bare one if `sources` is a list or tuple of one Tensor.
+
+        Raises:
+            as `gradient`; ArgumentError also for complex values, which have gradients with a `cotangent` only.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor([1.0, 2.0])
+        >>> with ts.Grad() as g:
+        ...     y = x**2 * 3
+        >>> g.jacobian(y, x)
+        Tensor([[ 6.,  0.],
+                [ 0., 12.]])
+        """
+        return jacobian(self, target, sources, chunk_size)
+
+    def batch_jacobian(self: Any, target: Any, sources: Any, *, chunk_size: int | None = None) -> Any:
+        """The Jacobian of each sample on its own, where a sample of `target` depends on the one sample of each source.
+
+        Samples stand along the first dimension. It takes as many rows as one sample of the target has entries, not as
+        many as all. Where samples depend on others (batch normalization), the result is of no meaning.
+
+        Returns:
+            For each source, a Tensor of shape (samples, *entries of a target's sample, *entries of a source's sample),
+            in the structure of `sources`; the bare one if `sources` is a list or tuple of one Tensor.
+
+        Raises:
+            as `jacobian`; ShapeError if target and sources differ in the number of samples.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> with ts.Grad() as g:
+        ...     y = x.prod(1, keepdim=True)
+        >>> g.batch_jacobian(y, x)
+        Tensor([[[2., 1.]],
+        <BLANKLINE>
+                [[4., 3.]]])
+        """
+        return batch_jacobian(self, target, sources, chunk_size)
+
+    def why(self: Any, target: Any, source: Any) -> str:
+        """In words, how `source` reaches `target` in what this context recorded, or where the path breaks.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor(2.0, name="x")
+        >>> with ts.Grad() as g:
+        ...     y = ts.stop_gradient(x * x) * 3
+        >>> print(g.why(y, x).splitlines()[0])
+        the target does not depend on the source in what g recorded. Possible reasons:
+        """
+        (source,) = sources_of(target, [source], source)
+        return why(self, target, source)

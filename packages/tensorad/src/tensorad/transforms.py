@@ -1,0 +1,241 @@
+"""Derivatives of functions, as functions: what torch.func and JAX call transforms, over contexts and forward mode.
+
+Each call of a transformed function opens a context of its own around the function, and nothing else: nested transforms
+are nested contexts. Arguments are handed on as fresh values. What a function reaches past its arguments, through a
+closure, is a constant to its derivative, even where it is the very Tensor that is an argument too: that keeps nests
+apart.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+
+from tensorad import tree
+from tensorad.errors import ArgumentError, ShapeError
+from tensorad.forward import Forward
+from tensorad.run import (
+    Argnums,
+    Function,
+    Run,
+    directions,
+    fresh,
+    kind_of,
+    name_of,
+    outputs_of,
+    released,
+    split,
+    tangent_of,
+)
+
+
+def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
+    """A function that gives the gradient of `f`, which returns a scalar, where `f` gives its value.
+
+    Args:
+        f: a function of Tensors, and of nests of them; what else it takes is handed on as it is.
+        argnums: which argument to differentiate by, or a tuple of them.
+        has_aux: whether `f` returns a pair, of which only the first is differentiated.
+
+    Returns:
+        A function of the arguments of `f`: it gives the gradient in the structure of the argument (a tuple of gradients
+        for a tuple of argnums); with `has_aux`, that and the second result of `f`. Torch tensors and floats are taken
+        for Tensors.
+
+    Raises:
+        ShapeError: when called, if `f` returns no scalar.
+        NotDifferentiableError: if the argument is of integers.
+        NotRecordedError: if the result depends on nothing that was recorded, and something was cut on the way to it.
+
+    Example:
+        >>> import tensorad as ts
+        >>> ts.grad(lambda x: x**3)(ts.tensor(2.0))
+        Tensor(12.)
+        >>> ts.grad(ts.grad(lambda x: x**3))(ts.tensor(2.0))
+        Tensor(12.)
+    """
+    both = value_and_grad(f, argnums, has_aux)
+
+    @functools.wraps(f)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
+
+    return gradient
+
+
+def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
+    """As `grad`, but the function gives the pair of value and gradient, and with `has_aux` ((value, aux), gradient).
+
+    >>> import tensorad as ts
+    >>> ts.value_and_grad(lambda w, x: (w * x).sum(), argnums=(0, 1))(ts.tensor([1.0, 2.0]), 3.0)
+    (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
+    """
+
+    @functools.wraps(f)
+    def both(*args: Any, **kwargs: Any) -> Any:
+        run = Run("grad", f, args, kwargs, argnums, has_aux)
+        if len(run.outputs) != 1 or run.outputs[0].data.numel() != 1:
+            raise ShapeError(
+                f"grad is of a function that returns a scalar, and {name_of(f)} returned {kind_of(run.value)}: take "
+                "its sum(), or jacobian(f), or vjp(f, ...) with a cotangent for it"
+            )
+        (value,) = run.outputs
+        gradient = run.pull(tree.unflatten(run.out_structure, [torch.ones_like(value.data)]))
+        return (run.value, *run.aux) if has_aux else run.value, gradient
+
+    return both
+
+
+def vjp(f: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `f` at `primals`, and a function that takes a cotangent of it back to the primals.
+
+    Returns:
+        `(out, vjp_fn)`, with `has_aux` also what `f` returned beside `out`. `vjp_fn(cotangents)` takes a nest like
+        `out`, any number of times, and gives a tuple with a cotangent for each primal, in its structure.
+
+    Raises:
+        ShapeError, ArgumentError: by `vjp_fn`, if the cotangents do not have the structure and the shapes of `out`.
+
+    Example:
+        >>> import tensorad as ts
+        >>> out, vjp_fn = ts.vjp(lambda x, y: x * y, ts.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0]))
+        >>> vjp_fn(ts.tensor([1.0, 0.0]))
+        (Tensor([3., 0.]), Tensor([1., 0.]))
+    """
+    run = Run("vjp", f, primals, {}, tuple(range(len(primals))), has_aux)
+    return run.value, run.pull, *run.aux
+
+
+def linearize(f: Function, *primals: Any) -> tuple[Any, Function]:
+    """The value of `f` at `primals`, and the linear function that is its derivative there: `(out, jvp_fn)`.
+
+    `jvp_fn(*tangents)` takes a tangent for each primal, any number of times, and gives that of `out`. `f` itself runs
+    once, and what it does is kept; for one tangent, `jvp` takes less memory.
+
+    >>> import tensorad as ts
+    >>> out, jvp_fn = ts.linearize(ts.sin, ts.tensor(0.0))
+    >>> jvp_fn(ts.tensor(2.0))
+    Tensor(2.)
+    """
+    run = Run("linearize", f, primals, {}, tuple(range(len(primals))), False)
+
+    def jvp_fn(*tangents: Any) -> Any:
+        return run.push(tangents)
+
+    return run.value, jvp_fn
+
+
+def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of `f` at `primals`, and its derivative along `tangents`, in forward mode.
+
+    The tangents are worked out beside the values, op by op, and no graph is kept: memory does not grow with the depth
+    of `f`.
+
+    Args:
+        f: a function of Tensors, and of nests of them.
+        primals: its arguments, as a tuple.
+        tangents: a nest like `primals`, of the same shapes.
+        has_aux: whether `f` returns a pair, of which only the first is differentiated.
+
+    Returns:
+        `(out, tangent)`, with `has_aux` also what `f` returned beside `out`; the tangent has the structure of `out`.
+
+    Raises:
+        ArgumentError, ShapeError: if the tangents do not have the structure and the shapes of the primals.
+
+    Example:
+        >>> import tensorad as ts
+        >>> ts.jvp(lambda x, y: x * y, (ts.tensor(2.0), ts.tensor(3.0)), (ts.tensor(1.0), ts.tensor(0.5)))
+        (Tensor(6.), Tensor(4.))
+    """
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise ArgumentError(
+            "jvp(f, primals, tangents) takes a tuple of primals and a tuple of tangents: jvp(f, (x,), (t,))"
+        )
+    args, sources = fresh(f, primals, tuple(range(len(primals))))
+    with Forward(directions(*tree.flatten(sources), tuple(tangents))) as mode:
+        returned, aux = split(f, f(*args), has_aux)
+        outputs, structure = outputs_of(f, returned)
+    found = [tangent_of(each, mode.tangent(each.node)) for each in outputs]
+    return released(returned), tree.unflatten(structure, found), *aux
+
+
+def jacobian(
+    f: Function, argnums: Argnums = 0, mode: Literal["auto", "reverse", "forward"] = "auto",
+    chunk_size: int | None = None, has_aux: bool = False,
+) -> Function:  # fmt: skip
+    """A function that gives the Jacobian of `f`: the derivative of each entry of its value by each of its argument.
+
+    Args:
+        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
+        argnums: which argument to differentiate by, or a tuple of them.
+        mode: `"reverse"` goes back once for each entry of the value, `"forward"` forward once for each entry of the
+            argument, all of them in one batch; `"auto"` takes what there is less of.
+        chunk_size: how many at a time; by default, all.
+        has_aux: whether `f` returns a pair, of which only the first is differentiated.
+
+    Returns:
+        A function of the arguments of `f`. For a Tensor by a Tensor it gives one of the shape of the value followed by
+        that of the argument; else, in the structure of the value, such results in the structure of the argument (a
+        tuple of them for a tuple of argnums). With `has_aux`, that and the second result of `f`.
+
+    Raises:
+        ArgumentError: for an unknown mode; when called, for complex values.
+
+    Example:
+        >>> import tensorad as ts
+        >>> ts.jacobian(lambda x: x**2 * 3)(ts.tensor([1.0, 2.0]))
+        Tensor([[ 6.,  0.],
+                [ 0., 12.]])
+    """
+    if mode not in ("auto", "reverse", "forward"):
+        raise ArgumentError(f"mode is 'auto', 'reverse' or 'forward', not {mode!r}")
+
+    @functools.wraps(f)
+    def matrix(*args: Any, **kwargs: Any) -> Any:
+        run = Run("jacobian", f, args, kwargs, argnums, has_aux)
+        tall = sum(each.data.numel() for each in run.outputs) > sum(each.data.numel() for each in run.sources)
+        found = run.jacobian(mode == "forward" or (mode == "auto" and tall), chunk_size)
+        return (found, *run.aux) if has_aux else found
+
+    return matrix
+
+
+def hessian(f: Function, argnums: Argnums = 0, chunk_size: int | None = None) -> Function:
+    """A function that gives the Hessian of `f`, the Jacobian of its gradient: the derivative by each two entries.
+
+    Args, results and errors are those of `jacobian`, with the structure and the shape of the argument twice.
+
+    >>> import tensorad as ts
+    >>> ts.hessian(lambda x: x[0] ** 2 * x[1])(ts.tensor([3.0, 5.0]))
+    Tensor([[10.,  6.],
+            [ 6.,  0.]])
+    """
+    return jacobian(jacobian(f, argnums, "reverse", chunk_size), argnums, "reverse", chunk_size)
+
+
+def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+    """The Hessian of `f`, a function that returns a scalar, times a vector, without the Hessian.
+
+    Args:
+        f: a function of Tensors, and of nests of them, which returns a real scalar.
+        primals: its arguments, as a tuple.
+        tangents: the vector, as a nest like `primals`.
+
+    Returns:
+        The product, for each primal, in its structure; the bare one if there is one primal.
+
+    Raises:
+        as `grad` and `jvp`.
+
+    Example:
+        >>> import tensorad as ts
+        >>> ts.hvp(lambda x: (x**3).sum(), (ts.tensor([1.0, 2.0]),), (ts.tensor([1.0, 1.0]),))
+        Tensor([ 6., 12.])
+    """
+    # The Hessian is symmetric, so a row vector from the left will do, and reverse mode is the quicker one here.
+    _, vjp_fn = vjp(grad(f, tuple(range(len(primals)))), *primals)
+    found = vjp_fn(tuple(tangents))
+    return found[0] if len(found) == 1 else found
