@@ -19,21 +19,26 @@ import torch
 
 from tensorad.backward import backward, between
 from tensorad.call import Op
-from tensorad.grad import Entry
 from tensorad.mutation import mutated, version
-from tensorad.node import Contexts, Node, recording
+from tensorad.node import Contexts, Entry, Node, recording
 from tensorad.several import bundle, cotangent_of, outputs_of, part, tangent_of
 from tensorad.tensor import Tensor
 from tensorad.watching import Watcher
 
 
 class Recorder(Entry):
-    """A context for recording a rule, to be transposed."""
+    """A context for the engine's own recordings: of rules, and of passes."""
 
-    records = grad_mode = True
+    records = True
 
     def __init__(self) -> None:
         self.cuts: dict[Any, str] = {}
+        self.grad_mode = False  # it records under torch.no_grad() too
+
+    def __enter__(self) -> "Recorder":
+        super().__enter__()
+        self.grad_mode = False
+        return self
 
 
 class Forward(Watcher, Entry):

@@ -19,28 +19,10 @@ import torch
 
 from tensorad.arguments import Unconnected, arranged, checked, result_for, seed_of
 from tensorad.backward import backward
-from tensorad.errors import ContextError
-from tensorad.node import Contexts, next_number, recording
+from tensorad.node import Entry, next_number, recording
 from tensorad.questions import Questions
 from tensorad.site import asking, caller
-from tensorad.watching import Watcher, watchers, wrapping
-
-
-class Entry:
-    """Something that is open between `with` and the end of its block, in one thread and task."""
-
-    records = False  # whether it records; what it stands inside of does not
-    watchers: tuple[Watcher, ...] = ()  # what is shown each op as it is recorded
-
-    def __enter__(self) -> Any:
-        self.grad_mode = torch.is_grad_enabled()
-        if self in recording.get().entries:
-            raise ContextError("this context is open already: open another one inside it")
-        recording.set(Contexts((*recording.get().entries, self)))
-
-    def __exit__(self, *error: object) -> None:
-        # By identity, not by position: a generator that is closed late may leave its context after ones opened inside.
-        recording.set(Contexts(tuple([entry for entry in recording.get().entries if entry is not self])))
+from tensorad.watching import watchers, wrapping
 
 
 class Grad(Questions, Entry):

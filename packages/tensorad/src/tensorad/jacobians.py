@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tensorad.arguments import Unconnected, arranged, as_result, checked, result_for
+from tensorad.batching import Row, batched
 from tensorad.errors import ArgumentError, ShapeError
 from tensorad.node import Node, recording
 from tensorad.op import OPS
@@ -32,7 +33,7 @@ def batch_jacobian(context: "Grad", target: Any, sources: Any, chunk_size: int |
                 f"{tuple(each.shape)}: they differ in the number of samples"
             )
     sample = target.data.new_empty((1, *target.shape[1:]))
-    found = batched(lambda seed: context.cotangents(target, seed.expand(target.shape), nodes), sample, chunk_size)
+    found = one_by_one(lambda seed: context.cotangents(target, seed.expand(target.shape), nodes), sample, chunk_size)
     results: list[Any] = []
     for each in wanted:
         rows = found.get(each.node)
@@ -48,7 +49,7 @@ def by_rows(
 ) -> list[Any]:  # fmt: skip
     """The derivative of the target by each source, backwards: a row for each entry of the target."""
     refuse_complex([target, *sources])
-    found = batched(lambda seed: context.cotangents(target, seed, nodes), target.data, chunk_size)
+    found = one_by_one(lambda seed: context.cotangents(target, seed, nodes), target.data, chunk_size)
     results: list[Any] = []
     for each in sources:
         rows, shape = found.get(each.node), (*target.shape, *each.shape)
@@ -69,7 +70,7 @@ def by_columns(
     results: list[list[Any]] = [[] for _ in outputs]
     for source in sources:
         node = source.node or source.leaf()
-        found = batched(lambda seed, node=node: push({node: seed}), source.data, chunk_size)
+        found = one_by_one(lambda seed, node=node: push({node: seed}), source.data, chunk_size)
         for place, output in enumerate(outputs):
             shape = (*output.shape, *source.shape)
             across = found.get(place)
@@ -97,31 +98,17 @@ def _result(
     return as_result(matrix, recording.get())
 
 
-def batched(row: Callable[[Any], dict[Any, Any]], like: torch.Tensor, chunk_size: int | None) -> dict[Any, Any]:
+def one_by_one(row: Row, like: torch.Tensor, chunk_size: int | None) -> dict[Any, Any]:
     """What `row` gives, by key, for each seed of the shape of `like` with a single one in it, stacked."""
-    count = like.numel()
+    count, contexts = like.numel(), recording.get()
     size = chunk_size or max(count, 1)
-    chunks = [_chunk(row, start, min(start + size, count), like) for start in range(0, count, size)]
+    chunks: list[dict[Any, Any]] = []
+    for start in range(0, count, size):
+        seeds = torch.zeros(min(size, count - start), count, dtype=like.dtype, device=like.device)
+        seeds.diagonal(start).fill_(1)
+        seeds = seeds.reshape(-1, *like.shape)
+        chunks.append(batched(row, [Tensor(seeds) if contexts else seeds]))
     if len(chunks) == 1:
         return chunks[0]
-    join = OPS["cat"] if recording.get() else torch.cat
+    join = OPS["cat"] if contexts else torch.cat
     return {key: join([chunk[key] for chunk in chunks]) for key in (chunks[0] if chunks else ())}
-
-
-def _chunk(row: Callable[[Any], dict[Any, Any]], start: int, stop: int, like: torch.Tensor) -> dict[Any, Any]:
-    seeds = torch.zeros(stop - start, like.numel(), dtype=like.dtype, device=like.device)
-    seeds.diagonal(start).fill_(1)
-    seeds = seeds.reshape(-1, *like.shape)
-    if recording.get():
-        rows = [row(Tensor(seed)) for seed in seeds]
-        return {key: OPS["stack"]([each[key] for each in rows]) for key in rows[0] if rows[0][key] is not None}
-    if len(seeds) == 1:
-        return {key: found.unsqueeze(0) for key, found in row(seeds[0]).items() if found is not None}
-    keys: list[Any] = []
-
-    def reached(seed: torch.Tensor) -> list[torch.Tensor]:
-        found = {key: each for key, each in row(seed).items() if each is not None}
-        keys[:] = found
-        return list(found.values())
-
-    return dict(zip(keys, torch.vmap(reached, randomness="same")(seeds), strict=False))

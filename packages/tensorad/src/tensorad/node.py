@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from tensorad.errors import ContextError
+
 next_number = itertools.count(1).__next__
 _DTYPES = {each for each in vars(torch).values() if isinstance(each, torch.dtype)}
 # Whether values of a dtype have derivatives: floating point and complex numbers do.
@@ -39,6 +41,23 @@ class Contexts(frozenset[Any]):
 
 # Threads start with nothing open, and each asyncio task has its own value: that is what a context variable is for.
 recording: ContextVar[Contexts] = ContextVar("recording", default=Contexts(()))  # noqa: B039 - it is immutable
+
+
+class Entry:
+    """Something that is open between `with` and the end of its block, in one thread and task."""
+
+    records = False  # whether it records; what it stands inside of does not
+    watchers: tuple[Any, ...] = ()  # what is shown each op as it is recorded
+
+    def __enter__(self) -> Any:
+        self.grad_mode = torch.is_grad_enabled()
+        if self in recording.get().entries:
+            raise ContextError("this context is open already: open another one inside it")
+        recording.set(Contexts((*recording.get().entries, self)))
+
+    def __exit__(self, *error: object) -> None:
+        # By identity, not by position: a generator that is closed late may leave its context after ones opened inside.
+        recording.set(Contexts(tuple([entry for entry in recording.get().entries if entry is not self])))
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False, repr=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tensorad import tree
 from tensorad.conversions import taken_out
-from tensorad.grad import Entry
+from tensorad.node import Entry
 from tensorad.tensor import Tensor
 
 
