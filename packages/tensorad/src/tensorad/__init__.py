@@ -8,12 +8,14 @@ from typing import Any
 import torch
 
 from tensorad import creation, operators, pieces, random, rules, tree
+from tensorad.checkpoint import checkpoint
 from tensorad.creation import tensor
 from tensorad.errors import (
     ArgumentError,
     ContextError,
     InPlaceError,
     MutationError,
+    NonFiniteError,
     NoRuleError,
     NotDifferentiableError,
     NotRecordedError,
@@ -29,6 +31,7 @@ from tensorad.notebook import load_ipython_extension, unload_ipython_extension
 from tensorad.op import OPS as _OPS
 from tensorad.op import defrule
 from tensorad.op import find as _find
+from tensorad.override import override
 from tensorad.primitive import primitive
 from tensorad.rule import rule
 from tensorad.stop import stop_gradient
@@ -49,6 +52,7 @@ __all__ = [
     "InPlaceError",
     "MutationError",
     "NoRuleError",
+    "NonFiniteError",
     "NotDifferentiableError",
     "NotRecordedError",
     "RuleError",
@@ -57,6 +61,7 @@ __all__ = [
     "TensorADError",
     "UnconnectedError",
     "UnconnectedWarning",
+    "checkpoint",
     "defrule",
     "functional_call",
     "grad",
@@ -66,6 +71,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load_ipython_extension",
+    "override",
     "primitive",
     "random",
     "rule",

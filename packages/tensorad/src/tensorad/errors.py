@@ -45,5 +45,9 @@ class InPlaceError(NoRuleError, TypeError):
     """A torch function that ends in an underscore has no rule: Tensors are values and are not changed in place."""
 
 
+class NonFiniteError(TensorADError, FloatingPointError):
+    """An op made a NaN or an infinity, under `Grad(check="nan")`."""
+
+
 class UnconnectedWarning(UserWarning):
     """A gradient came back as zeros although a path exists, or is likely to have been meant."""

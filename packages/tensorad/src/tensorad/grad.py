@@ -19,10 +19,10 @@ import torch
 
 from tensorad.arguments import Unconnected, arranged, checked, result_for, seed_of
 from tensorad.backward import backward
-from tensorad.node import Entry, next_number, recording
+from tensorad.checks import watchers, wrapping
+from tensorad.node import Entry, Node, next_number, recording
 from tensorad.questions import Questions
-from tensorad.site import asking, caller
-from tensorad.watching import watchers, wrapping
+from tensorad.site import Asking, caller
 
 
 class Grad(Questions, Entry):
@@ -34,8 +34,7 @@ class Grad(Questions, Entry):
 
     `check` looks for trouble while it records and differentiates, at a price: `"nan"` raises NonFiniteError at the
     first op, forward or backward, that makes a NaN or an infinity; `"corners"` notes where a gradient relied on a
-    convention, for `g.corners()`; `"changes"` notes where tensors are changed in place, for MutationError to name. A
-    tuple of these asks for several.
+    convention, for `g.corners()`. A tuple asks for both.
 
     Example:
         >>> import tensorad as ts
@@ -98,12 +97,12 @@ class Grad(Questions, Entry):
         """
         wanted, structure, nodes = checked(self, target, sources, unconnected)
         contexts = recording.get()
-        found = self.cotangents(target, seed_of(target, cotangent, contexts), nodes, masked)
+        found = self.cotangents(target.node or target.leaf(), seed_of(target, cotangent, contexts), nodes, masked)
         results = [result_for(self, target, each, found.get(each.node), unconnected, contexts) for each in wanted]
         return arranged(results, structure, sources, cotangent)
 
-    def cotangents(self, target: Any, seed: Any, nodes: set[Any], masked: bool = False) -> dict[Any, Any]:
+    def cotangents(self, target: Node, seed: Any, nodes: set[Any], masked: bool = False) -> dict[Any, Any]:
         """A backward pass, unconjugated and with nothing checked: the cotangents of those `nodes` that are reached."""
         # Nothing here is for torch's autograd, and below it torch does not even look: small ops get 15% faster.
-        with asking(), torch._C._AutoDispatchBelowAutograd():
-            return backward(self, target.node or target.leaf(), seed, nodes, wrapping(self, masked))
+        with Asking(), torch._C._AutoDispatchBelowAutograd():
+            return backward(self, target, seed, nodes, wrapping(self, target, masked))

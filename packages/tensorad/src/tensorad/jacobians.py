@@ -32,8 +32,9 @@ def batch_jacobian(context: "Grad", target: Any, sources: Any, chunk_size: int |
                 f"samples stand along the first dimension, and the target has shape {tuple(target.shape)}, a source "
                 f"{tuple(each.shape)}: they differ in the number of samples"
             )
+    node = target.node or target.leaf()
     sample = target.data.new_empty((1, *target.shape[1:]))
-    found = one_by_one(lambda seed: context.cotangents(target, seed.expand(target.shape), nodes), sample, chunk_size)
+    found = one_by_one(lambda seed: context.cotangents(node, seed.expand(target.shape), nodes), sample, chunk_size)
     results: list[Any] = []
     for each in wanted:
         rows = found.get(each.node)
@@ -49,7 +50,8 @@ def by_rows(
 ) -> list[Any]:  # fmt: skip
     """The derivative of the target by each source, backwards: a row for each entry of the target."""
     refuse_complex([target, *sources])
-    found = one_by_one(lambda seed: context.cotangents(target, seed, nodes), target.data, chunk_size)
+    node: Any = target.node or target.leaf()
+    found = one_by_one(lambda seed: context.cotangents(node, seed, nodes), target.data, chunk_size)
     results: list[Any] = []
     for each in sources:
         rows, shape = found.get(each.node), (*target.shape, *each.shape)

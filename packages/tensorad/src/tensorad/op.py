@@ -104,6 +104,25 @@ def defrule(
         >>> g.gradient(y, x)
         Tensor(12.)
     """
+    op, call, ours = made(signature, function, outputs, joint, needed_for, linear, rules)
+    name = op.name
+    if not ours and name in OPS:
+        take_over(OPS[name], call)
+    register(name, call, *aliases)
+    ROWS[call] = op
+    return op
+
+
+def made(
+    signature: str,
+    function: Callable[..., Any] | None,
+    outputs: bool,
+    joint: tuple[str, Rule] | None,
+    needed_for: Mapping[str, str] | None,
+    linear: bool,
+    rules: dict[str, Rule],
+) -> tuple[Op, Callable[..., Any], bool]:
+    """The op of a row that `defrule` describes, its call, and whether it is one of our own tables."""
     name = signature.partition("(")[0]
     found = [function] if function else find(name)
     if not found:
@@ -123,12 +142,7 @@ def defrule(
     # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
     names = [each.partition("=")[0] for each in op.arguments.split(", ")]
     leading = names[: max(map(names.index, op.operands))]
-    call = _with_numpy_names(op.call) if "dim" in leading else op.call
-    if not ours and name in OPS:
-        take_over(OPS[name], call)
-    register(name, call, *aliases)
-    ROWS[call] = op
-    return op
+    return op, _with_numpy_names(op.call) if "dim" in leading else op.call, ours
 
 
 linear = functools.partial(defrule, linear=True)

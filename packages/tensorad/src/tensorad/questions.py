@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorad.arguments import sources_of
 from tensorad.jacobians import batch_jacobian, jacobian
+from tensorad.memory import Memory, memory
 from tensorad.site import Site
 from tensorad.why import why
 
@@ -82,3 +83,18 @@ class Questions:
         """
         (source,) = sources_of(target, [source], source)
         return why(self, target, source)
+
+    def memory(self: Any) -> Memory:
+        """What the nodes that this context recorded have saved for the backward pass, the largest first, and in all.
+
+        Only what is still alive is there to be counted: what a target that is still held was computed with. Values that
+        would be kept anyway, such as weights, count too; memory that several values share counts once in all.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor([1.0, 2.0])
+        >>> with ts.Grad() as g:
+        ...     y = (x.exp() * 3).sum()
+        >>> g.memory().bytes, [row.op for row in g.memory().rows]
+        (8, ['exp'])
+        """
+        return memory(self)

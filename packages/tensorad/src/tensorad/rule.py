@@ -72,7 +72,7 @@ def rule(function: Any) -> RuleCard:
           in rules/elementwise.py:
             defrule("sin(input)", input=lambda g, input: g * input.cos())
     """
-    call = _call_of(function)
+    call = call_of(function)
     if not (callable(call) and hasattr(call, "__name__")):
         raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
     names = [name for name, each in OPS.items() if each is call]
@@ -90,7 +90,7 @@ def rule(function: Any) -> RuleCard:
     return RuleCard(_shown(names[0]), "composed", {}, [], _notes(names), source, _file(row.__code__))
 
 
-def _call_of(function: Any) -> Any:
+def call_of(function: Any) -> Any:
     """What answers for a function, or for what is called by that name; the function itself, if it has no row."""
     if isinstance(function, str):
         return OPS.get(function) or next((TABLE.get(each, each) for each in find(function)), None)

@@ -56,7 +56,7 @@ class Run:
             seed_of(output, each, contexts) if differentiable(output.dtype) else None
             for output, each in zip(self.outputs, given, strict=True)
         ]
-        found = self.context.cotangents(self.target, seeds, self.nodes)
+        found = self.context.cotangents(self.target.node or self.target.leaf(), seeds, self.nodes)
         results = [result_for(self.context, self.target, each, found.get(each.node), "zero", contexts)
                    for each in self.sources]  # fmt: skip
         unalias(results, given)

@@ -71,6 +71,7 @@ class OpWithOutputs(Op):
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         super().__init__(signature, rules, function)
+        self.computed = function
         standing = _standing_beside if "residuals" in self.saves else Outputs  # the outputs as one
         self.function = lambda *args, **kwargs: standing(function(*args, **kwargs))
         self.written.__globals__["function"] = self.function

@@ -3,8 +3,7 @@
 import linecache
 import re
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -57,15 +56,15 @@ def caller() -> Site:
     return user_site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
 
 
-@contextmanager
-def asking() -> Generator[None]:
+class Asking:
     """A span in which all that is recorded belongs to the user's line that is running now: it asks for a derivative."""
-    contexts = recording.get()
-    token = recording.set(Contexts(contexts.entries, caller()) if contexts else contexts)
-    try:
-        yield
-    finally:
-        recording.reset(token)
+
+    def __enter__(self) -> None:
+        contexts = recording.get()
+        self.token = recording.set(Contexts(contexts.entries, caller()) if contexts else contexts)
+
+    def __exit__(self, *error: object) -> None:
+        recording.reset(self.token)
 
 
 def line_number(code: CodeType, instruction: int) -> int:
@@ -86,9 +85,13 @@ def line(site: Site | None) -> str:
     """Such as `at train.py:12 ("y = w * x")`; empty if the place is not known."""
     if site is None:
         return ""
-    code, number = site[0], line_number(*site)
-    text = linecache.getline(code.co_filename, number).strip()
-    return f"at {place(code.co_filename, number)}" + (f" ({text!r})" if text else "")
+    return line_in(site[0].co_filename, line_number(*site))
+
+
+def line_in(file_name: str, number: int) -> str:
+    """The same, for a line of a file."""
+    text = linecache.getline(file_name, number).strip()
+    return f"at {place(file_name, number)}" + (f" ({text!r})" if text else "")
 
 
 def line_of(node: Node) -> str:

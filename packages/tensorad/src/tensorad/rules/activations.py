@@ -118,12 +118,12 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float =
     return ones - found + soft
 
 
-def allow_inplace(call: Callable[..., Any]) -> Callable[..., Any]:
-    """`call` with torch's `inplace=`: where it is true, the argument gets the result as its new value."""
+def allow_inplace(name: str) -> Callable[..., Any]:
+    """The op of that name with torch's `inplace=`: where it is true, the argument gets the result as its new value."""
 
-    @functools.wraps(call)
+    @functools.wraps(OPS[name])
     def function(input: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
-        value = call(input, *args, **kwargs)
+        value = OPS[name](input, *args, **kwargs)
         return replace_value(lifted(input), value) if inplace else value
 
     return function
@@ -133,7 +133,7 @@ for _name in (
     "relu relu6 leaky_relu rrelu elu celu selu silu mish hardtanh hardswish hardsigmoid threshold "
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"
 ).split():
-    register(f"nn.functional.{_name}", allow_inplace(OPS[_name]))
+    register(f"nn.functional.{_name}", allow_inplace(_name))
 
 
 @fused(aten.threshold_backward.default)

@@ -1,0 +1,129 @@
+"""`override`: other rules for an op, for the length of a block."""
+
+import inspect
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+
+from tensorad.call import Op
+from tensorad.errors import ArgumentError, RuleError
+from tensorad.op import ROWS, Rule, made, take_over
+from tensorad.pieces import through_pieces
+from tensorad.rule import call_of
+from tensorad.several import JointOp, OpWithOutputs
+from tensorad.tensor import TABLE
+
+Call = Callable[..., Any]
+# In this thread and task: the call that answers for an op where no block is open -> the one that does in the block.
+_replaced: ContextVar[dict[Call, Call]] = ContextVar("replaced", default={})  # noqa: B039 - never changed, but replaced
+_dispatching: dict[Call, Call] = {}  # that call -> what looks up in `_replaced` and stands in its place
+_blocks: Counter[Call] = Counter()  # how many blocks are open that need it there
+_lock = threading.Lock()
+
+
+@contextmanager
+def override(function: Any, *, joint: tuple[str, Rule] | None = None, **rules: Rule) -> Generator[Op]:
+    """Give an op other rules for the length of a block: `with ts.override(torch.round, input=lambda g: g): ...`
+
+    What is recorded in the block is differentiated by these rules, whenever that is asked for; values stay what they
+    are. So experiments take a line: a straight-through estimator, a clipped gradient, another convention at a corner.
+    The block holds for this thread and task, blocks nest, and the innermost counts. It reaches the op by any of its
+    names (`torch.relu(x)`, `x.relu()`, `torch.nn.ReLU()`), but not what was taken out of tensorad before (`relu =
+    ts.relu`).
+
+    Args:
+        function: such as `torch.relu`, `torch.Tensor.relu`, `tensorad.relu` or `"relu"`.
+        joint: as for `defrule`, for an op whose operands have one rule together.
+        rules: as for `defrule`, one for each operand that gets another one: a line of PyTorch of `g` and of what it
+            names, arguments of the op by name, `<argument>_shape` or `out`. The other operands keep theirs.
+
+    Raises:
+        ArgumentError: if `function` is no function of torch's that can be called on Tensors.
+        RuleError: if a rule names something that the op does not have, as by `defrule`.
+
+    Example:
+        >>> import torch, tensorad as ts
+        >>> x = ts.tensor([0.4, 2.6])
+        >>> with ts.override(torch.round, input=lambda g: g), ts.Grad() as g:
+        ...     y = (x * torch.round(x)).sum()
+        >>> g.gradient(y, x)  # round is 0 and 3, and passes the gradient straight through
+        Tensor([0.4000, 5.6000])
+    """
+    old, op, new = _replacement(function, joint, rules)
+    with _lock:
+        if not _blocks[old]:
+            _dispatching[old] = _dispatcher(old)
+            _put(_dispatching[old], old)
+        _blocks[old] += 1
+    token = _replaced.set({**_replaced.get(), old: new})
+    try:
+        yield op
+    finally:
+        _replaced.reset(token)
+        with _lock:
+            _blocks[old] -= 1
+            if not _blocks[old]:
+                _put(old, _dispatching.pop(old))
+
+
+def _replacement(function: Any, joint: tuple[str, Rule] | None, rules: dict[str, Rule]) -> tuple[Call, Op, Call]:
+    """What answers for `function` without a block, the op with the other rules, and its call."""
+    found = call_of(function)
+    old = next((each for each, by in _dispatching.items() if by is found), found)
+    if old not in ROWS and callable(old):
+        old = inspect.unwrap(old, stop=ROWS.__contains__)  # what allows inplace=, say
+    if old not in ROWS and old not in torch.overrides.get_testing_overrides():
+        raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
+    if not joint and not rules:
+        raise RuleError(f"which rule? with override({old.__name__}, <argument>=lambda g, ...: ...)")
+    row = ROWS.get(old)
+    if not isinstance(row, Op):  # it is composed of others, or goes through its pieces: in the block, it is one op
+        torchs = next((key for key, value in TABLE.items() if value is found), old)
+        name = old.__name__.rpartition(".")[2]
+        op, call, _ = made(f"{name}({_parameters(torchs)})", torchs, False, joint, None, False, rules)
+        return old, op, call
+    if isinstance(row, JointOp) and not joint:
+        (operands,) = row.rules
+        raise RuleError(f"{row.signature} has one rule for all operands: give joint=({operands!r}, rule)")
+    kept = {} if joint else {**row.rules, **rules}
+    named = {name for rule in [*kept.values(), *(joint or ())[1:]] for name in rule.__code__.co_varnames}
+    computed = row.computed if isinstance(row, OpWithOutputs) else row.function
+    function = computed
+    if "residuals" in row.saves and "residuals" not in named:
+        function = lambda *args, **kwargs: computed(*args, **kwargs)[0]  # noqa: E731
+    op, call, _ = made(row.signature, function, isinstance(row, OpWithOutputs), joint, None, False, kept)
+    return old, op, call
+
+
+def _parameters(torchs: Any) -> str:
+    """The parameters of a torch function, as far as torch tells."""
+    known = torch.overrides.get_testing_overrides().get(torchs)
+    parameters = inspect.signature(known).parameters.values() if known else []
+    return ", ".join(str(each) for each in parameters if each.name != "out") or "input"
+
+
+def _dispatcher(old: Call) -> Call:
+    fallback = old if old in ROWS else through_pieces(old)
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return _replaced.get().get(old, fallback)(*args, **kwargs)
+
+    either.__name__ = old.__name__
+    return either
+
+
+def _put(new: Call, old: Call) -> None:
+    """Let `new` answer where `old` did, or has answered, for a function that has no row."""
+    if old in ROWS:
+        ROWS[new] = ROWS[old]
+    if new in ROWS:
+        take_over(old, new)
+    elif old in TABLE.values():
+        del TABLE[new]
+    else:
+        TABLE[old] = new
