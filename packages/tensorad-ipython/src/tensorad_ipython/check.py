@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 import tensorad as ts
+from tensorad.differences import Difference, Point, difference, judged, largest, steps_for
 from tensorad.operands import plain
 from tensorad_ipython.derivatives import Derivative, Run
-from tensorad_ipython.differences import Difference, Point, difference, judged, largest, steps_for
 from tensorad_ipython.rerun import CannotCheckError, Rerun
 from tensorad_ipython.result import label_of
 from tensorad_ipython.typeset import number
@@ -42,7 +42,7 @@ def _by_differences(rerun: Rerun, label: str) -> list[str]:
     epsilon = torch.finfo(data.dtype).eps
     finite = lambda each: torch.nan_to_num(each.value.data, nan=0.0, posinf=0.0, neginf=0.0)  # noqa: E731
     tried: list[list[Difference]] = [[] for _ in wanted]
-    for step in steps_for(data) if data.numel() else []:
+    for step in steps_for(data, epsilon) if data.numel() else []:
         around: list[list[Point]] = [[] for _ in wanted]
         for length in (step, -step, step / 2, -step / 2):
             moved = data + (length * direction).to(data)

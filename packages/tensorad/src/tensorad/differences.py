@@ -101,9 +101,11 @@ def _slopes(middle: torch.Tensor, ahead: Point, behind: Point, step: float) -> t
     return (rise + fall) / (2 * step), (rise - fall) / step
 
 
-def steps_for(data: torch.Tensor) -> list[float]:
-    """The steps to try, the likeliest first: for values near 1, for large ones, for steep functions, for small ones."""
-    epsilon = torch.finfo(data.dtype).eps
+def steps_for(data: torch.Tensor, epsilon: float) -> list[float]:
+    """The steps to try, the likeliest first: for values near 1, for large ones, for steep functions, for small ones.
+
+    `epsilon` says how the values of the function are rounded, which may be coarser than `data` is.
+    """
     sizes = data.abs()[data != 0].double()
     large = [float(sizes.max()) * epsilon**0.4] if len(sizes) else []
     small = [float(sizes.min())] if len(sizes) else []
