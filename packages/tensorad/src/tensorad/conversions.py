@@ -6,6 +6,7 @@ What leaves the graph (numbers, arrays, copies) is a constant to whatever is com
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false, reportAssignmentType=false
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import torch
 
 from tensorad.missing import missing_attribute
 from tensorad.node import Node, differentiable, recording
-from tensorad.site import caller
+from tensorad.site import Site, caller
 
 if TYPE_CHECKING:  # to a type checker, a Tensor has what a torch.Tensor has: the table attaches operators and methods
     from torch import Tensor as _LikeTorch
@@ -21,10 +22,16 @@ else:
     _LikeTorch = object
 
 
+# While the functions of a primitive run on Tensors: what they take out of the graph, how, and where.
+watched: ContextVar[list[tuple[Any, str, Site]] | None] = ContextVar("watched", default=None)
+
+
 def taken_out(tensor: Any, how: str) -> torch.Tensor:
     """The data of `tensor`, taken out of the graph: contexts that record note the line, for `why`."""
     if differentiable(tensor.data.dtype):
         note_cut(how)
+        if (taken := watched.get()) is not None:
+            taken.append((tensor, how, caller()))
     return tensor.data
 
 

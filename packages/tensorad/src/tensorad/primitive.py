@@ -1,17 +1,23 @@
 """Own ops: a function of torch tensors, and its derivative as a pair of functions."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from tensorad import tree
+from tensorad.conversions import watched
 from tensorad.errors import ArgumentError, RuleError
-from tensorad.node import recording
+from tensorad.node import differentiable, recording
 from tensorad.operands import plain
 from tensorad.several import JointOp
+from tensorad.site import Site, line
 from tensorad.tensor import Tensor
+
+# What makes a number of a Tensor; a detach or stop_gradient is no such accident, it says that a constant is meant.
+_NUMBERS = {"item()", "tolist()", "numpy()", "float()", "complex()", "__dlpack__()", "tensorad.tensor()"}
 
 
 class Primitive:
@@ -28,7 +34,8 @@ class Primitive:
         Both are given torch tensors. Where the gradient is itself recorded, they are given Tensors instead, and `fwd`
         runs again on them, so that residuals depend on the arguments and the next order is right too. So both must be
         written in torch functions that have rules, compute the same each time, and take all Tensors as arguments.
-        torch's own autograd is off while they run (`torch.func.vjp` works).
+        Where they turn a Tensor into numbers (numpy, `.item()`), the first order is right, and the next one raises.
+        torch's own autograd is off while they run (`torch.func.vjp` works). `ts.check_rule` finds what is wrong.
         """
         name = getattr(self, "__name__", "primitive")
 
@@ -46,11 +53,17 @@ class Primitive:
             return pair
 
         def rule(g: Any, tensors: Sequence[Any], out: Any, residuals: Any) -> Sequence[Any]:
-            if any(isinstance(tensor, Tensor) for tensor in tensors):
+            if not any(isinstance(tensor, Tensor) for tensor in tensors):
+                return counted(bwd(g, residuals), tensors)
+            with _watching() as taken:
                 again, residuals = fwd(*tensors)
                 if not torch.allclose(plain(again), plain(out), equal_nan=True):
                     raise RuleError(f"fwd of {name} computed something else when it ran again: is it random?")
-            cotangents = bwd(g, residuals)
+                cotangents = counted(bwd(g, residuals), tensors)
+            _note_constants(name, fwd, tensors, residuals)
+            return _guarded(name, cotangents, taken) if taken else cotangents
+
+        def counted(cotangents: Any, tensors: Sequence[Any]) -> Sequence[Any]:
             cotangents = cotangents if isinstance(cotangents, tuple | list) else (cotangents,)
             if len(cotangents) != len(tensors):
                 raise RuleError(f"bwd of {name} returned {len(cotangents)} cotangents for {len(tensors)} arguments")
@@ -71,6 +84,53 @@ class Primitive:
             name = getattr(self, "__name__", "f")
             raise RuleError(f"{name} has no derivative yet: call {name}.defvjp(fwd, bwd)")
         return Tensor(self.function(*plain(args)))
+
+
+@contextmanager
+def _watching() -> Generator[list[tuple[Any, str, Site]]]:
+    """What is turned into numbers while this is open."""
+    taken: list[tuple[Any, str, Site]] = []
+    token = watched.set(taken)
+    try:
+        yield taken
+    finally:
+        watched.reset(token)
+        taken[:] = [each for each in taken if each[1] in _NUMBERS]
+
+
+def _refuse(g: Any, wanted: Sequence[bool], faults: Sequence[str]) -> list[Any]:
+    for depended_on, fault in zip(wanted[1:], faults, strict=True):
+        if depended_on:
+            raise RuleError(fault)
+    return [g, *[None for _ in faults]]
+
+
+# The first of `tensors`, which cannot be differentiated by what the others depend on; a fault for each of these.
+_off_graph = JointOp("off_graph(tensors, faults)", {"tensors": _refuse}, lambda tensors, faults: tensors[0]).call
+
+
+def _guarded(name: str, cotangents: Sequence[Any], taken: list[tuple[Any, str, Site]]) -> list[Any]:
+    """The cotangents of a pass that made numbers of Tensors: right as they are, but no derivative of them would be."""
+    faults = [
+        f"the gradient of {name} cannot be differentiated again: something that its rule uses, such as a residual, was "
+        f"computed off the graph, by {how} {line(site)}. Compute it in torch functions of the arguments, in fwd, which "
+        "runs again on Tensors; or say that it is a constant, with tensorad.stop_gradient(...)"
+        for _, how, site in taken
+    ]
+    tensors = [tensor for tensor, _, _ in taken]
+    return [
+        _off_graph([each, *tensors], faults) if isinstance(each, Tensor | torch.Tensor) else each for each in cotangents
+    ]
+
+
+def _note_constants(name: str, fwd: Any, tensors: Sequence[Any], residuals: Any) -> None:
+    """Tell contexts that record of residuals that are no Tensors, such as what was made of `x.data`: for `why`."""
+    given = {id(each) for each in tensors}
+    for place, value in enumerate(tree.flatten(residuals)[0]):
+        numbers = isinstance(value, torch.Tensor) and differentiable(value.dtype)
+        if (numbers or type(value).__module__ == "numpy") and id(value) not in given and hasattr(fwd, "__code__"):
+            for context in recording.get():
+                context.cuts[fwd.__code__, 0] = f"residual {place} of {name}"
 
 
 def primitive(function: Callable[..., Any]) -> Primitive:
