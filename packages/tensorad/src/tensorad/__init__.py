@@ -19,6 +19,7 @@ from tensorad.errors import (
     NoRuleError,
     NotDifferentiableError,
     NotRecordedError,
+    PrecisionWarning,
     RuleError,
     ShapeError,
     TensorADError,
@@ -26,6 +27,7 @@ from tensorad.errors import (
     UnconnectedWarning,
 )
 from tensorad.grad import Grad
+from tensorad.gradcheck import gradcheck
 from tensorad.modules import functional_call
 from tensorad.notebook import load_ipython_extension, unload_ipython_extension
 from tensorad.op import OPS as _OPS
@@ -55,6 +57,7 @@ __all__ = [
     "NonFiniteError",
     "NotDifferentiableError",
     "NotRecordedError",
+    "PrecisionWarning",
     "RuleError",
     "ShapeError",
     "Tensor",
@@ -65,6 +68,7 @@ __all__ = [
     "defrule",
     "functional_call",
     "grad",
+    "gradcheck",
     "hessian",
     "hvp",
     "jacobian",

@@ -51,3 +51,7 @@ class NonFiniteError(TensorADError, FloatingPointError):
 
 class UnconnectedWarning(UserWarning):
     """A gradient came back as zeros although a path exists, or is likely to have been meant."""
+
+
+class PrecisionWarning(UserWarning):
+    """A derivative is compared with finite differences in a dtype that has too few digits to tell much."""
