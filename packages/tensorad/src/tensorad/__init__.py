@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from tensorad import creation, operators, pieces, random, rules, tree
+from tensorad.check_rule import check_rule
 from tensorad.checkpoint import checkpoint
 from tensorad.creation import tensor
 from tensorad.errors import (
@@ -64,6 +65,7 @@ __all__ = [
     "TensorADError",
     "UnconnectedError",
     "UnconnectedWarning",
+    "check_rule",
     "checkpoint",
     "defrule",
     "functional_call",
