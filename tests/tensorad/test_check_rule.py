@@ -222,7 +222,7 @@ def test_a_torch_autograd_function_is_refused() -> None:
         def backward(ctx: Any, g: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
             return 4 * ctx.foo * g
 
-    with pytest.raises(ts.RuleError, match="of BadCustomFunction: .* torch.autograd.Function, whose backward tensorad"):
+    with pytest.raises(ts.RuleError, match=r"of BadCustomFunction: .* torch.autograd.Function, whose"):
         ts.check_rule(BadCustomFunction.apply, X)
 
 
@@ -243,7 +243,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "two dtypes": (product(lambda g, r: (g * r[1], g * r[0])), X.float(), Y),
     "complex": (product(lambda g, r: (g * r[1], g * r[0])), rand(2, dtype=torch.complex128), Y[:2]),
     "Tensors": (product(lambda g, r: (g * r[1], g * r[0])), ts.tensor(X), ts.tensor(Y)),
-    "matmul": (own(torch.mm, lambda a, b: (a @ b, (a, b)), lambda g, r: (g @ r[1].T, r[0].T @ g)), rand(2, 3), rand(3, 2)),
+    "matmul": (own(torch.mm, lambda a, b: (a @ b, (a, b)), lambda g, r: (g @ r[1].T, r[0].T @ g)), X[:, None], Y[None]),
     "relu away from 0": (own(torch.relu, lambda x: (x.relu(), x > 0), lambda g, on: (g * on,)), X - 1),
     "a constant factor among the residuals": (
         own(lambda x: 2 * x.sin(), lambda x: (2 * x.sin(), (x, X * 0 + 2)), lambda g, r: (g * r[1] * r[0].cos(),)), X,
@@ -267,9 +267,9 @@ def test_right_rules(name: str) -> None:
     assert ts.check_rule(function, *examples) is None
 
 
-UNARY = """sin cos tan sinh cosh tanh exp log sqrt rsqrt reciprocal abs neg square sigmoid erf erfc expm1 log1p asinh atan
-    sum mean prod std var norm logsumexp cumsum cumprod amax sort flip trace diag tril triu t softplus silu gelu mish
-    selu relu""".split()
+UNARY = """sin cos tan sinh cosh tanh exp log sqrt rsqrt reciprocal abs neg square sigmoid erf erfc expm1 log1p asinh
+    atan sum mean prod std var norm logsumexp cumsum cumprod amax sort flip trace diag tril triu t softplus silu gelu
+    mish selu relu""".split()
 SEVERAL: dict[str, tuple[Any, ...]] = {
     "where": (torch.where, X > 0.7, X, Y),
     "maximum": (torch.maximum, X, Y),

@@ -177,6 +177,21 @@ def test_19_gradients_do_not_accumulate() -> None:
         assert g.gradient(y, x).item() == 4
 
 
+def test_23_what_an_own_rule_computes_off_the_graph_raises_at_second_order() -> None:
+    bad = ts.primitive(lambda x: (2 * x) ** 2)
+    bad.defvjp(lambda x: ((2 * x) ** 2, torch.tensor(2 * x.item())), lambda g, doubled: (4 * g * doubled,))
+    x = ts.tensor(3.0)
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            y = bad(x)
+        dx = g1.gradient(y, x)
+    assert dx.item() == 24
+    with pytest.raises(ts.RuleError, match=r"off the graph, by item\(\) at test_user_cases.py"):
+        g2.gradient(dx, x)
+    with pytest.raises(ts.RuleError, match=r"off the graph, by item\(\) at test_user_cases.py"):
+        ts.check_rule(bad, x)
+
+
 def test_24_deep_graphs() -> None:
     x = ts.tensor(1.0)
     with ts.Grad() as g:
@@ -204,6 +219,14 @@ def test_28_a_value_used_after_its_block_closed_is_a_constant() -> None:
     with pytest.warns(ts.UnconnectedWarning, match="made before later opened"):
         assert later.gradient(y, x).item() == 0
     assert g.gradient(h, x).item() == 4
+
+
+def test_29_a_gradient_check_names_the_worst_entry_and_warns_in_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ts.primitive(lambda x: x**2)
+    wrong.defvjp(lambda x: (x**2, x), lambda g, x: (2 * g * x * g.new_tensor([1, 1.5]),))
+    with pytest.warns(ts.PrecisionWarning, match="float32"):
+        assert not ts.gradcheck(wrong, ts.tensor([1.0, 2.0]))
+    assert "1 DISAGREE; worst: argument 0, entry [1]: analytic " in capsys.readouterr().out
 
 
 def test_30_updating_in_place() -> None:

@@ -116,15 +116,20 @@ def steps_for(data: torch.Tensor, epsilon: float) -> list[float]:
 def judged(differences: Sequence[Difference]) -> tuple[Difference, Verdict]:
     """The most precise difference of those that can tell, and the verdict of all of them.
 
-    That a derivative is wrong takes two that say so, and no shorter step at which the function is seen to do more: a
-    step may be too long, and not look it.
+    That a derivative is wrong takes two that say so, and no shorter step at which the function is seen to do more, or
+    something else: a step may be too long, and not look it.
     """
     telling = [each for each in differences if each.verdict != "rough"]
     best = min(telling or differences, key=lambda each: each.error)
     wrong = [each for each in telling if each.verdict == "disagree"]
-    blind = any(each.unresolved and each.step < best.step for each in differences)
+    shorter = [each for each in differences if each.step < best.step]
+    blind = any(each.unresolved or _contradict(each, best) for each in shorter)
     doubtful = best.verdict == "disagree" and (len(wrong) < 2 or blind)
     return best, "rough" if not telling or doubtful else best.verdict
+
+
+def _contradict(one: Difference, other: Difference) -> bool:
+    return one.verdict != "rough" and largest(one.numeric - other.numeric) > 4 * (one.error + other.error)
 
 
 def largest(values: torch.Tensor) -> float:

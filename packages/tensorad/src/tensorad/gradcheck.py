@@ -28,6 +28,7 @@ from tensorad.why import cuts
 
 Function = Callable[..., Any]
 LIMIT = 200  # of the entries of an input, so many are compared
+PRECISE = 1e-4  # once a difference is so precise, relative to the derivative, no better one is looked for
 COARSE = torch.finfo(torch.float32).eps
 _RANK = {"agree": 0, "rough": 1, "disagree": 2}
 
@@ -260,9 +261,13 @@ class _Search:
         value = self.inputs.data[place][entry].item()
         part = _number(value.imag if direction == 1j else value.real)
 
+        # Of a derivative that is so large, the function may do more between two points than any step above shows.
+        slopes = [(each.abs().item(), size) for each, (_, size) in zip(expected, middle, strict=True)]
+        steep = [self.epsilon**0.2 * size / slope for slope, size in slopes if slope > 1000 * size]
+
         def judge(epsilon: float) -> list[tuple[Difference, Verdict]]:
             tried: list[list[Difference]] = [[] for _ in orders]
-            for step in steps_for(part, epsilon):
+            for step in (*steps_for(part, epsilon), *steep):
                 around: list[list[Point]] = [[] for _ in orders]
                 for length in (step, -step, step / 2, -step / 2):
                     displacement, values = self._moved(place, entry, length * direction)
@@ -272,7 +277,7 @@ class _Search:
                     here, size = middle[index]
                     known = claimed[index], expected[index], _number(here), around[index]
                     differences.append(difference(*known, step, epsilon, size))
-                if all(differences[-1].verdict == "agree" for differences in tried):
+                if all(_settled(differences[-1]) for differences in tried):
                     break
             return [judged(differences) for differences in tried]
 
@@ -314,6 +319,11 @@ class _Search:
             if one.shape != other.shape:
                 raise ArgumentError("the function returns another shape where an input is moved a little")
         return displacement, [_number(_measured(level)[0]) for level in found]
+
+
+def _settled(found: Difference) -> bool:
+    """Whether another step need not be tried."""
+    return found.verdict == "agree" and (found.error <= PRECISE * found.size or not found.claimed.any())
 
 
 def _number(value: float) -> torch.Tensor:
