@@ -1,8 +1,7 @@
 """Own ops: a function of torch tensors, and its derivative as a pair of functions."""
 
 import functools
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -55,12 +54,17 @@ class Primitive:
         def rule(g: Any, tensors: Sequence[Any], out: Any, residuals: Any) -> Sequence[Any]:
             if not any(isinstance(tensor, Tensor) for tensor in tensors):
                 return counted(bwd(g, residuals), tensors)
-            with _watching() as taken:
+            taken: list[tuple[Any, str, Site]] = []
+            token = watched.set(taken)
+            try:
                 again, residuals = fwd(*tensors)
                 if not torch.allclose(plain(again), plain(out), equal_nan=True):
                     raise RuleError(f"fwd of {name} computed something else when it ran again: is it random?")
                 cotangents = counted(bwd(g, residuals), tensors)
-            _note_constants(name, fwd, tensors, residuals)
+            finally:
+                watched.reset(token)
+            if type(residuals) is not Tensor:
+                _note_constants(name, fwd, tensors, residuals)
             return _guarded(name, cotangents, taken) if taken else cotangents
 
         def counted(cotangents: Any, tensors: Sequence[Any]) -> Sequence[Any]:
@@ -86,18 +90,6 @@ class Primitive:
         return Tensor(self.function(*plain(args)))
 
 
-@contextmanager
-def _watching() -> Generator[list[tuple[Any, str, Site]]]:
-    """What is turned into numbers while this is open."""
-    taken: list[tuple[Any, str, Site]] = []
-    token = watched.set(taken)
-    try:
-        yield taken
-    finally:
-        watched.reset(token)
-        taken[:] = [each for each in taken if each[1] in _NUMBERS]
-
-
 def _refuse(g: Any, wanted: Sequence[bool], faults: Sequence[str]) -> list[Any]:
     for depended_on, fault in zip(wanted[1:], faults, strict=True):
         if depended_on:
@@ -109,14 +101,17 @@ def _refuse(g: Any, wanted: Sequence[bool], faults: Sequence[str]) -> list[Any]:
 _off_graph = JointOp("off_graph(tensors, faults)", {"tensors": _refuse}, lambda tensors, faults: tensors[0]).call
 
 
-def _guarded(name: str, cotangents: Sequence[Any], taken: list[tuple[Any, str, Site]]) -> list[Any]:
+def _guarded(name: str, cotangents: Sequence[Any], taken: list[tuple[Any, str, Site]]) -> Sequence[Any]:
     """The cotangents of a pass that made numbers of Tensors: right as they are, but no derivative of them would be."""
+    taken = [each for each in taken if each[1] in _NUMBERS]
     faults = [
         f"the gradient of {name} cannot be differentiated again: something that its rule uses, such as a residual, was "
         f"computed off the graph, by {how} {line(site)}. Compute it in torch functions of the arguments, in fwd, which "
         "runs again on Tensors; or say that it is a constant, with tensorad.stop_gradient(...)"
         for _, how, site in taken
     ]
+    if not faults:
+        return cotangents
     tensors = [tensor for tensor, _, _ in taken]
     return [
         _off_graph([each, *tensors], faults) if isinstance(each, Tensor | torch.Tensor) else each for each in cotangents
