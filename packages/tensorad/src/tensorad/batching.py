@@ -36,8 +36,8 @@ def batched(row: Row, inputs: Sequence[Any]) -> dict[Any, Any]:
     started = next_number()
     with Recorder():  # so that a forward mode around does not forget at once how it was made
         found = row(*[Tensor(plain(each)[0]) for each in inputs])
-    first = {key: each for key, each in found.items() if each is not None}
-    sources = boundary(first.values(), started)
+    keys = [key for key, each in found.items() if each is not None]
+    sources = boundary([found[key] for key in keys], started)
     token = recording.set(Contexts(()))
     try:
         data = plain([*inputs])
@@ -48,12 +48,12 @@ def batched(row: Row, inputs: Sequence[Any]) -> dict[Any, Any]:
 
     def pull(g: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
         asked = {source for source, wish in zip(sources, wanted[len(own) :], strict=True) if wish}
-        back = _backwards(row, len(inputs), list(first), asked)
+        back = _backwards(row, len(inputs), keys, asked)
         found = batched(back, [*inputs, *g] if recording.get() else [*data, *g])
         return [*map(found.get, range(len(own))), *(found[each].sum(0) if each in found else None for each in sources)]
 
-    tensors = depending(_pass, [values[key] for key in first], [*own, *sources], pull, data)
-    return dict(zip(first, tensors, strict=True))
+    tensors = depending(_pass, [values[key] for key in keys], [*own, *sources], pull, data)
+    return dict(zip(keys, tensors, strict=True))
 
 
 def _on_all(row: Row, inputs: Sequence[torch.Tensor]) -> dict[Any, Any]:

@@ -114,8 +114,8 @@ def _held(value: Any) -> Any:
 
 
 def _mark(output: Tensor) -> tuple[float, float]:
-    data = torch.view_as_real(output.data) if output.dtype.is_complex else output.data
-    return data.sum(dtype=torch.float64).item(), data.abs().sum(dtype=torch.float64).item()
+    data = (torch.view_as_real(output.data) if output.dtype.is_complex else output.data).double()
+    return data.sum().item(), data.abs().sum().item()
 
 
 def _close(mark: tuple[float, float], output: Tensor) -> bool:

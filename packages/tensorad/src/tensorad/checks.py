@@ -1,5 +1,7 @@
 """The checks that `Grad(check=...)` knows, and what stands around the pulls of a backward pass: they, and the mask."""
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +10,8 @@ import torch
 from tensorad.errors import ArgumentError
 from tensorad.node import Node, recording
 from tensorad.nonfinite import NonFinite
+from tensorad.several import Parts
+from tensorad.tensor import Tensor
 from tensorad.watching import Pull, Watcher
 
 if TYPE_CHECKING:
@@ -46,8 +50,12 @@ def _masked(pull: Pull, elementwise: bool) -> Pull:
 
     def pulled(g: Any, saved: Any) -> Any:
         found = pull(g, saved)
-        if found is None or not hasattr(g, "dim"):  # the cotangents of several outputs
+        if not isinstance(found, torch.Tensor | Tensor):  # a part, on its way to the whole
             return found
-        return torch.where(g == 0 if elementwise else (g == 0).all(), 0, found)
+        if elementwise:
+            return torch.where(g == 0, 0, found)
+        parts = g.by_place.values() if isinstance(g, Parts) else [g]
+        nothing = functools.reduce(operator.and_, [(each == 0).all() for each in parts])
+        return torch.where(nothing, 0, found)
 
     return pulled

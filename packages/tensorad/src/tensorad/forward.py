@@ -61,8 +61,12 @@ class Forward(Watcher, Entry):
         super().__enter__()
         return self
 
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.tangents.clear()  # what made them, if it was recorded, knows this context: that would be a cycle
+
     def tangent(self, node: Node | None) -> Any:
-        """The tangent of the value that `node` made; None where it is a constant."""
+        """The tangent of the value that `node` made, inside the block; None where it is a constant."""
         if node is None:
             return None
         if node.op is part and node not in self.tangents:  # parts are made without a call

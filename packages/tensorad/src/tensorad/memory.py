@@ -18,7 +18,7 @@ _SHOWN = 20  # rows of a report
 
 @dataclass(frozen=True)
 class Saved:
-    """What one node has saved: the bytes of memory behind it, the op, the user's line, and the values' shapes by name."""
+    """What one node has saved: the bytes of memory behind it, the op, the user's line, and the shapes by name."""
 
     bytes: int
     op: str

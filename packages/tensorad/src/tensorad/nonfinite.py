@@ -107,7 +107,10 @@ def _at(value: Any, shape: torch.Size, place: tuple[int, ...]) -> str:
 
 
 def order_of(target: Node) -> int:
-    """How many times what `target` stands for has been differentiated on the way to it."""
+    """How many times what `target` stands for has been differentiated on the way to it.
+
+    What one backward pass recorded shares its Contexts, and is of a higher order than what it was given.
+    """
     orders: dict[Any, int] = {None: 0}
     todo, reached = [target], {target}
     for node in todo:  # which grows
@@ -116,6 +119,12 @@ def order_of(target: Node) -> int:
                 reached.add(parent)
                 todo.append(parent)
     for node in sorted(todo, key=lambda node: node.number):
-        differentiated = node.op is not None and node.op.name == "gradient"
-        orders[node] = max(map(orders.__getitem__, node.parents), default=0) + differentiated
+        in_a_pass = getattr(node.contexts, "site", None) is not None
+        orders[node] = max(
+            [
+                orders[each] + (in_a_pass and each is not None and each.contexts is not node.contexts)
+                for each in node.parents
+            ],
+            default=0,
+        )
     return orders[target]

@@ -27,7 +27,9 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def override(function: Any, *, joint: tuple[str, Rule] | None = None, **rules: Rule) -> Generator[Op]:
+def override(
+    function: Any, *, joint: tuple[str, Rule] | None = None, outputs: bool = False, **rules: Rule
+) -> Generator[Op]:  # fmt: skip
     """Give an op other rules for the length of a block: `with ts.override(torch.round, input=lambda g: g): ...`
 
     What is recorded in the block is differentiated by these rules, whenever that is asked for; values stay what they
@@ -39,6 +41,7 @@ def override(function: Any, *, joint: tuple[str, Rule] | None = None, **rules: R
     Args:
         function: such as `torch.relu`, `torch.Tensor.relu`, `tensorad.relu` or `"relu"`.
         joint: as for `defrule`, for an op whose operands have one rule together.
+        outputs: as for `defrule`, for a function that is made of several ops (`torch.sort`) and has several outputs.
         rules: as for `defrule`, one for each operand that gets another one: a line of PyTorch of `g` and of what it
             names, arguments of the op by name, `<argument>_shape` or `out`. The other operands keep theirs.
 
@@ -54,11 +57,10 @@ def override(function: Any, *, joint: tuple[str, Rule] | None = None, **rules: R
         >>> g.gradient(y, x)  # round is 0 and 3, and passes the gradient straight through
         Tensor([0.4000, 5.6000])
     """
-    old, op, new = _replacement(function, joint, rules)
+    old, op, new = _replacement(function, joint, outputs, rules)
     with _lock:
         if not _blocks[old]:
-            _dispatching[old] = _dispatcher(old)
-            _put(_dispatching[old], old)
+            _put_in_place_of(old)
         _blocks[old] += 1
     token = _replaced.set({**_replaced.get(), old: new})
     try:
@@ -68,16 +70,18 @@ def override(function: Any, *, joint: tuple[str, Rule] | None = None, **rules: R
         with _lock:
             _blocks[old] -= 1
             if not _blocks[old]:
-                _put(old, _dispatching.pop(old))
+                _put_back(old)
 
 
-def _replacement(function: Any, joint: tuple[str, Rule] | None, rules: dict[str, Rule]) -> tuple[Call, Op, Call]:
+def _replacement(
+    function: Any, joint: tuple[str, Rule] | None, outputs: bool, rules: dict[str, Rule]
+) -> tuple[Call, Op, Call]:
     """What answers for `function` without a block, the op with the other rules, and its call."""
     found = call_of(function)
     old = next((each for each, by in _dispatching.items() if by is found), found)
-    if old not in ROWS and callable(old):
+    if callable(old):
         old = inspect.unwrap(old, stop=ROWS.__contains__)  # what allows inplace=, say
-    if old not in ROWS and old not in torch.overrides.get_testing_overrides():
+    if old not in [*_dispatching, *TABLE.values(), *torch.overrides.get_testing_overrides()]:
         raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
     if not joint and not rules:
         raise RuleError(f"which rule? with override({old.__name__}, <argument>=lambda g, ...: ...)")
@@ -85,7 +89,15 @@ def _replacement(function: Any, joint: tuple[str, Rule] | None, rules: dict[str,
     if not isinstance(row, Op):  # it is composed of others, or goes through its pieces: in the block, it is one op
         torchs = next((key for key, value in TABLE.items() if value is found), old)
         name = old.__name__.rpartition(".")[2]
-        op, call, _ = made(f"{name}({_parameters(torchs)})", torchs, False, joint, None, False, rules)
+
+        def alone(*args: Any, **kwargs: Any) -> Any:
+            out = torchs(*args, **kwargs)
+            if not isinstance(out, torch.Tensor):
+                raise RuleError(f"{name} has several outputs: override({name}, outputs=True, ...), and g is a tuple")
+            return out
+
+        computed = torchs if outputs else alone
+        op, call, _ = made(f"{name}({_parameters(torchs)})", computed, outputs, joint, None, False, rules)
         return old, op, call
     if isinstance(row, JointOp) and not joint:
         (operands,) = row.rules
@@ -107,23 +119,28 @@ def _parameters(torchs: Any) -> str:
     return ", ".join(str(each) for each in parameters if each.name != "out") or "input"
 
 
-def _dispatcher(old: Call) -> Call:
-    fallback = old if old in ROWS else through_pieces(old)
+def _put_in_place_of(old: Call) -> None:
+    """Let what looks up in `_replaced` answer wherever `old` does."""
+    known = old in TABLE.values()
+    fallback = old if known else through_pieces(old)
 
     def either(*args: Any, **kwargs: Any) -> Any:
         return _replaced.get().get(old, fallback)(*args, **kwargs)
 
     either.__name__ = old.__name__
-    return either
-
-
-def _put(new: Call, old: Call) -> None:
-    """Let `new` answer where `old` did, or has answered, for a function that has no row."""
-    if old in ROWS:
-        ROWS[new] = ROWS[old]
-    if new in ROWS:
-        take_over(old, new)
-    elif old in TABLE.values():
-        del TABLE[new]
+    _dispatching[old] = either
+    if known:
+        take_over(old, either)
     else:
-        TABLE[old] = new
+        TABLE[old] = either
+    if old in ROWS:
+        ROWS[either] = ROWS[old]
+
+
+def _put_back(old: Call) -> None:
+    either = _dispatching.pop(old)
+    ROWS.pop(either, None)
+    if TABLE.get(old) is either:
+        del TABLE[old]
+    else:
+        take_over(either, old)

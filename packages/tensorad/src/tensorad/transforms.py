@@ -158,8 +158,8 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
     with Forward(directions(*tree.flatten(sources), tuple(tangents))) as mode:
         returned, aux = split(f, f(*args), has_aux)
         outputs, structure = outputs_of(f, returned)
-    found = [tangent_of(each, mode.tangent(each.node)) for each in outputs]
-    return released(returned), tree.unflatten(structure, found), *aux
+        found = [mode.tangent(each.node) for each in outputs]
+    return released(returned), tree.unflatten(structure, list(map(tangent_of, outputs, found))), *aux
 
 
 def jacobian(
