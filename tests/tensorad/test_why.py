@@ -1,5 +1,7 @@
 """`g.why` says how a source reaches a target, or names the line where the path breaks."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -25,6 +27,11 @@ def test_never_used() -> None:
     assert "the target does not depend on the source in what g recorded" in g.why(y, other)
 
 
+def in_a_block(block: Any, h: ts.Tensor) -> ts.Tensor:
+    with block:
+        return h * 2
+
+
 @pytest.mark.parametrize(
     ("how", "named"),
     [
@@ -35,6 +42,11 @@ def test_never_used() -> None:
         (lambda h: h.argmax().to(ts.float32), "argmax"),
         (lambda h: (h > 1).to(ts.float32), "gt"),
         (lambda h: ts.tensor(h), "tensorad.tensor()"),
+        (lambda h: h.detach(), "detach"),
+        (lambda h: (h * 10).to(torch.int64), "to"),
+        (lambda h: h.long() * 1.0, "to"),
+        (lambda h: in_a_block(ts.stop_gradient(), h), "stop_gradient()"),
+        (lambda h: in_a_block(torch.no_grad(), h), "torch.no_grad()"),
     ],
 )
 def test_cuts_are_named(how: object, named: str) -> None:
@@ -80,3 +92,11 @@ def test_a_leaf_turned_into_a_number() -> None:
     with ts.Grad() as g:
         y = ts.tensor(x.item()) * 2
     assert "item() at test_why.py" in g.why(y, x)
+
+
+def test_a_value_that_was_computed_before() -> None:
+    x = ts.tensor(2.0)
+    h = x * x
+    with ts.Grad() as g:
+        y = h * 3
+    assert "made before g opened, an input, or computed under no context (then compute it inside g)" in g.why(y, x)

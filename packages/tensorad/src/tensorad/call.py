@@ -16,7 +16,7 @@ from torch import is_grad_enabled
 
 from tensorad.mutation import version
 from tensorad.node import Node, differentiable, next_number, recording
-from tensorad.operands import leaf_of, options, plain
+from tensorad.operands import cut, leaf_of, options, plain
 from tensorad.site import INSIDE, WRITTEN, user_site
 from tensorad.tensor import Tensor
 
@@ -25,10 +25,10 @@ def call({parameters}):
     {first} = {data}{rest}
     {out} = function({arguments})
     if not (contexts := recording.get()) or (contexts.follows and not grad_mode()):
-        return Tensor(out)
+        return cut("torch.no_grad()", out) if contexts else Tensor(out)
     parents, shape, dtype = {parents}, out.shape, out.dtype
     if not any(parents) or not differentiable(dtype):
-        return Tensor(out){bound}
+        return cut(op.name, out) if any(parents) else Tensor(out){bound}
     saved = ({saved})
     code = (frame := getframe(1)).f_code
     site = contexts.site or (user_site(frame) if code.co_filename in INSIDE else (code, frame.f_lasti))
@@ -39,9 +39,9 @@ def call({parameters}):
     return tensor
 """
 # What the written calls use, by name.
-scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, leaf_of, options, plain, user_site, version)}
+scope: dict[str, Any] = {each.__name__: each for each in (Node, Tensor, cut, leaf_of, options, plain, user_site)}
 scope |= {"INSIDE": INSIDE, "differentiable": differentiable, "getframe": sys._getframe, "new": object.__new__}
-scope |= {"number": next_number, "recording": recording, "grad_mode": is_grad_enabled}
+scope |= {"number": next_number, "recording": recording, "grad_mode": is_grad_enabled, "version": version}
 
 
 class Op:

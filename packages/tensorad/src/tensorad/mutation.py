@@ -48,18 +48,20 @@ def mutated(node: Node) -> MutationError:
 def _changes_after(site: Site) -> list[tuple[str, int]]:
     """The lines between the one that saved a value and the one that asks now that look like a change in place.
 
-    torch counts such changes, but does not say where they were made. So the program is read: calls of methods that end
-    in an underscore, optimizers' steps, `out=`, and assignments to parts of something or to its `.data`.
+    torch counts such changes, but does not say where they were made. So the function is read that saved the value:
+    calls of methods that end in an underscore, optimizers' steps, `out=`, assignments to a part of something or to its
+    `.data`.
     """
-    file, saved = site[0].co_filename, line_number(*site)
-    asked_site = caller()
-    asked = line_number(*asked_site) if asked_site[0].co_filename == file else math.inf
+    code, file, saved = site[0], site[0].co_filename, line_number(*site)
+    asking = caller()
+    asked = line_number(*asking) if asking[0] is code else math.inf
+    lines = {line for _, _, line in code.co_lines()}
     try:
         program = ast.parse("".join(linecache.getlines(file)))
     except SyntaxError:  # a cell with magics in it, say
         return []
     found = {each.lineno for each in ast.walk(program) if isinstance(each, ast.Call | ast.Assign | ast.AugAssign)
-             and saved <= each.lineno <= asked and _looks_like_a_change(each)}  # fmt: skip
+             and each.lineno in lines and saved <= each.lineno <= asked and _looks_like_a_change(each)}  # fmt: skip
     return [(file, number) for number in sorted(found)[-3:]]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from tensorad.conversions import taken_out
+from tensorad.conversions import note_cut, taken_out
 from tensorad.errors import ArgumentError
 from tensorad.node import Node, recording
 from tensorad.tensor import TABLE, Tensor
@@ -81,6 +81,12 @@ def _unseen(value: torch.Tensor) -> ArgumentError:
         "dict(module.named_parameters()), args). Elsewhere, use tensorad's functions: tensorad.square(p) for p**2. "
         "If it is to be a constant, use its .detach()"
     )
+
+
+def cut(how: str, out: Any) -> Tensor:
+    """A result that is a constant although an operand was none; contexts that record note the line, for `why`."""
+    note_cut(how)
+    return Tensor(out)
 
 
 def lifted(value: Any) -> Any:

@@ -3,9 +3,17 @@
 from typing import Any
 
 from tensorad import tree
-from tensorad.conversions import taken_out
+from tensorad.conversions import note_cut, taken_out
 from tensorad.node import Entry
 from tensorad.tensor import Tensor
+
+
+class Stop(Entry):
+    """What stands between the contexts around it and what happens inside."""
+
+    def __enter__(self) -> None:
+        note_cut("stop_gradient()")
+        super().__enter__()
 
 
 def stop_gradient(value: Any = None) -> Any:
@@ -22,7 +30,7 @@ def stop_gradient(value: Any = None) -> Any:
     Tensor(3.)
     """
     if value is None:
-        return Entry()
+        return Stop()
     return tree.map(
         # Detached, so that where somebody lets torch's own autograd watch, it stops here too.
         lambda each: Tensor(taken_out(each, "stop_gradient()").detach()) if isinstance(each, Tensor) else each,

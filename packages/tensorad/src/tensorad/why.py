@@ -36,9 +36,17 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     ]
     lines += [*reasons, "Nothing that it was computed from uses the source. Its paths end at:"]
     for node in ends(context, target.node):
-        made = f"made before {name} opened" if node.number < (context.opened or 0) else "made by nothing recorded"
-        lines.append(f"  {describe(node)}, shape {tuple(node.shape)}, {made}")
+        lines.append(f"  {describe(node)}, shape {tuple(node.shape)}, {_origin(context, node)}")
     return "\n".join(lines)
+
+
+def _origin(context: "Grad", node: Node) -> str:
+    """Where a value comes from that is a leaf to `context`."""
+    name = name_of_context(context)
+    if node.number < (context.opened or 0):
+        unknown = "" if node.op else f", an input, or computed under no context (then compute it inside {name})"
+        return f"made before {name} opened{unknown}"
+    return "made by nothing recorded"
 
 
 def cuts(context: "Grad") -> list[str]:
