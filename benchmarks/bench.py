@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 
 import tensorad as ts
 
@@ -184,6 +185,37 @@ def lstm(batch: int = 16, time: int = 32, width: int = 64) -> Program:
     return Program(for_torch, None, params, [random(time, batch, width), random(time, batch, width)])
 
 
+def network(width: int, layers: int = 3) -> Program:
+    """A function of a vector with a vector for its value: `layers` times a matrix and tanh, plus the square."""
+
+    def for_torch(params: Any, *weights: Any) -> Any:
+        (x,) = params
+        y = x
+        for weight in weights:
+            y = torch.tanh(y @ weight) + y * y
+        return y
+
+    weights = [random(width, width) / math.sqrt(width) for _ in range(layers)]
+    return Program(for_torch, None, [random(width)], weights)
+
+
+def deep(blocks: int = 16, steps: int = 16, size: int = 2**16) -> Program:
+    """A deep chain of blocks that a checkpoint can go around: `for_torch(params, checkpoint)`."""
+
+    def block(x: Any) -> Any:
+        for _ in range(steps):
+            x = x.sin()
+        return x
+
+    def for_torch(params: Any, checkpoint: Any) -> Any:
+        (x,) = params
+        for _ in range(blocks):
+            x = checkpoint(block, x)
+        return x
+
+    return Program(for_torch, None, [random(size)], [])
+
+
 def linear(n: int, m: int) -> list[torch.Tensor]:
     """The weights of a linear layer."""
     return [random(m, n) / math.sqrt(n), torch.zeros(m)]
@@ -222,6 +254,18 @@ class Tensorad:
             dx = g1.gradient(y, self.params)
         return g2.gradient(dx, self.params)
 
+    def jacobian(self) -> Any:
+        return ts.jacobian(self.run)(*self.params)
+
+    def hessian(self) -> Any:
+        return ts.hessian(lambda x: self.run(x).sum())(*self.params)
+
+    def jvp(self) -> Any:
+        return ts.jvp(self.run, self.params, self.params)[1]
+
+    def hvp(self) -> Any:
+        return ts.hvp(lambda x: self.run(x).sum(), self.params, self.params)
+
 
 class Torch:
     """torch's own autograd."""
@@ -244,6 +288,29 @@ class Torch:
         y = self.run(*self.params)
         (dx,) = torch.autograd.grad(y, self.params, torch.ones_like(y), create_graph=True)
         return torch.autograd.grad(dx, self.params, torch.ones_like(dx))
+
+
+class TorchFunc:
+    """torch.func: the derivatives of functions."""
+
+    name, module = "torch.func", "torch"
+
+    def __init__(self, program: Program) -> None:
+        self.params = tuple(param.clone() for param in program.params)
+        self.run = lambda *params: program.for_torch(params, *program.constants)
+        self.scalar = lambda x: self.run(x).sum()
+
+    def jacobian(self) -> Any:
+        return torch.func.jacrev(self.run)(*self.params)
+
+    def hessian(self) -> Any:
+        return torch.func.hessian(self.scalar)(*self.params)
+
+    def jvp(self) -> Any:
+        return torch.func.jvp(self.run, self.params, self.params)[1]
+
+    def hvp(self) -> Any:
+        return torch.func.jvp(torch.func.grad(self.scalar), self.params, self.params)[1]
 
 
 def array(tensor: torch.Tensor) -> Any:
@@ -318,7 +385,7 @@ class Jax:
         return pull(self.numpy.ones_like(y))
 
 
-OTHERS = [engine for engine in (Torch, Hips, MyGrad, Jax) if importlib.util.find_spec(engine.module)]
+OTHERS = [engine for engine in (Torch, TorchFunc, Hips, MyGrad, Jax) if importlib.util.find_spec(engine.module)]
 
 
 # The measurements. Each gives a row of the table: what tensorad took, and its ratio to each of the others.
@@ -340,7 +407,8 @@ class Effort(NamedTuple):
 
 def compare(task: str, program: Program, effort: Effort) -> Row:
     """The time of `task`, a method of the engines, on `program`: against one engine after the other, in turns."""
-    engines = [engine for engine in (Tensorad, *OTHERS) if program.for_arrays or engine in (Tensorad, Torch)]
+    torchs = Tensorad, Torch, TorchFunc
+    engines = [engine for engine in (Tensorad, *OTHERS) if program.for_arrays or engine in torchs]
     steps = {engine.name: getattr(engine(program), task) for engine in engines if hasattr(engine, task)}
     own = steps.pop("tensorad")
     expected = numbers(own())
@@ -382,6 +450,15 @@ def seconds(step: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
+def in_gradients(task: str, program: Program, effort: Effort) -> Row:
+    """As `compare`, and how many times as long it takes as the gradient of the same function."""
+    engine = Tensorad(program)
+    step, gradient = getattr(engine, task), engine.gradient
+    ratio = statistics.median(seconds(step) / seconds(gradient) for _ in turns(effort))
+    row = compare(task, program, effort)
+    return row._replace(own=f"{row.own}, {ratio:.1f} gradients")
+
+
 def nodes(count: int, effort: Effort) -> Row:
     """The time of the backward pass alone, over a recorded chain of `count` ops, per op."""
     x = ts.tensor(0.7)
@@ -395,12 +472,30 @@ def nodes(count: int, effort: Effort) -> Row:
 
 def memory(batch: int, effort: Effort) -> Row:
     """The peak memory of a training step at width 512, on top of the weights and the batch."""
-    code = "import bench; print(bench.peak(bench.{}, {}))"
+    code = "import bench; print(bench.peak(bench.{}(bench.mlp(512, {})).gradient))"
     own, other = (int(in_new_process(code.format(engine.__name__, batch))) for engine in (Tensorad, Torch))
     return Row(f"{own / 2**20:.2f} MiB", {"torch.autograd": own / other})
 
 
-def peak(engine: Callable[[Program], Any], batch: int) -> int:
+def checkpoints(effort: Effort) -> Row:
+    """The peak memory of forward and backward pass through a deep chain of checkpoints, and without them."""
+    code = "import bench; print(bench.peak(bench.checkpointed(bench.{}, {})))"
+    cases = (Tensorad, True), (Torch, True), (Tensorad, False)
+    own, other, plain = (int(in_new_process(code.format(engine.__name__, case))) for engine, case in cases)
+    return Row(f"{own / 2**20:.2f} MiB, {own / plain:.2f} of that without", {"torch.autograd": own / other})
+
+
+def checkpointed(kind: Callable[[Program], Any], use: bool) -> Callable[[], Any]:
+    """The gradient of `deep` by an engine, with its own checkpoints or without."""
+    program = deep()
+    wrap = {
+        (Tensorad, True): lambda block, x: ts.checkpoint(block)(x),
+        (Torch, True): lambda block, x: torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False),
+    }.get((kind, use), lambda block, x: block(x))
+    return kind(program._replace(for_torch=lambda params: program.for_torch(params, wrap))).gradient
+
+
+def peak(step: Callable[[], Any]) -> int:
     """The most bytes that were live at once in a training step, beyond those that were live before it.
 
     Counted from torch's profiler, which notes every block that torch's CPU allocator hands out or takes back, with its
@@ -408,7 +503,6 @@ def peak(engine: Callable[[Program], Any], batch: int) -> int:
     freed blocks, and hides a step that stays below an earlier peak, such as that of `import torch`. Python's own
     objects (nodes, wrappers) are not counted: they are a few kilobytes here.
     """
-    step = engine(mlp(512, batch)).gradient
     step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         result = step()
@@ -455,12 +549,21 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Effort], Row]]] = {
     "attention-256": ("training step, attention of width 256", partial(compare, "gradient", attention(8, 128, 256, 8))),
     "lstm": ("training step, two LSTM layers of width 64", partial(compare, "gradient", lstm())),
     "lstm-256": ("training step, two LSTM layers of width 256", partial(compare, "gradient", lstm(32, 32, 256))),
+    "jacobian": ("Jacobian, network of width 32", partial(compare, "jacobian", network(32))),
+    "jacobian-512": ("Jacobian, network of width 512", partial(compare, "jacobian", network(512))),
+    "hessian": ("Hessian, network of width 32", partial(compare, "hessian", network(32))),
+    "hessian-256": ("Hessian, network of width 256", partial(compare, "hessian", network(256))),
+    "jvp": ("forward mode, network of width 32", partial(compare, "jvp", network(32))),
+    "jvp-512": ("forward mode, network of width 512", partial(compare, "jvp", network(512))),
+    "hvp": ("Hessian times vector, network of width 32", partial(in_gradients, "hvp", network(32))),
+    "hvp-512": ("Hessian times vector, network of width 512", partial(in_gradients, "hvp", network(512))),
     "nodes-1000": ("backward pass over 1,000 ops", partial(nodes, 10**3)),
     "nodes-10000": ("backward pass over 10,000 ops", partial(nodes, 10**4)),
     "nodes-100000": ("backward pass over 100,000 ops", partial(nodes, 10**5)),
     "nodes-1000000": ("backward pass over 1,000,000 ops", partial(nodes, 10**6)),
     "memory": ("peak memory, MLP of width 512, batch of 64", partial(memory, 64)),
     "memory-4096": ("peak memory, MLP of width 512, batch of 4096", partial(memory, 4096)),
+    "memory-checkpoint": ("peak memory, 16 checkpoints of 16 ops", checkpoints),
     "import": ("import tensorad, beyond import torch", importing),
 }
 
@@ -484,7 +587,7 @@ def setting() -> str:
     """The machine, the versions and the command, as a list in Markdown."""
     models = [line.partition(": ")[2] for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     machine = [*models, platform.processor(), "unknown processor"][0]
-    packages = ["torch", "numpy", *(engine.module for engine in OTHERS[1:])]
+    packages = ["torch", "numpy", *(engine.module for engine in OTHERS if engine.module != "torch")]
     versions = [f"{package} {importlib.metadata.version(package)}" for package in packages]
     lines = [
         f"- machine: {machine}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}; one thread",

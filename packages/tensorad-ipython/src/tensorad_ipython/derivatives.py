@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from IPython.core.error import UsageError
 
 import tensorad as ts
@@ -182,22 +181,9 @@ def _jacobian(context: ts.Grad, place: Place, target: Any, tensors: dict[str, An
     """The derivative of each entry of `target` by each entry of each tensor, in the target's shape and the tensor's."""
     if any(each.data.is_complex() for each in (target, *tensors.values())):
         raise UsageError("--jacobian and --hessian are for real values; complex ones have gradients only")
-    count = target.data.numel()
-    entries = count * sum(tensor.data.numel() for tensor in tensors.values())
+    entries = target.data.numel() * sum(tensor.data.numel() for tensor in tensors.values())
     if entries > MOST_ENTRIES:
         raise UsageError(
             f"the matrix would have {entries:,} entries: --cotangent EXPR asks for one combination of its rows instead"
         )
-    rows: dict[str, list[Any]] = {label: [] for label in tensors}
-    for place_of_one in range(count):
-        seed = torch.zeros(count, dtype=target.dtype, device=target.device)
-        seed[place_of_one] = 1
-        gradients = place.call(context.gradient, target, tensors, cotangent=seed.reshape(target.shape))
-        for label, gradient in gradients.items():
-            rows[label].append(gradient)
-    return {  # of Tensors, so that a context around all of this can go on from there
-        label: ts.stack(rows[label]).reshape((*target.shape, *tensor.shape))
-        if count
-        else ts.Tensor(tensor.data.new_zeros((*target.shape, *tensor.shape)))
-        for label, tensor in tensors.items()
-    }
+    return place.call(context.jacobian, target, tensors)

@@ -5,10 +5,11 @@ does cannot be recorded op by op. It is recorded as a single op, whose derivativ
 through the program of one row, for all rows at once.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._functorch.vmap import lazy_load_decompositions
 
 from tensorad.backward import backward
 from tensorad.forward import Recorder
@@ -18,6 +19,7 @@ from tensorad.operands import plain
 from tensorad.several import bundle
 from tensorad.tensor import Tensor
 
+functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 Row = Callable[..., dict[Any, Any]]
 _pass = opaque("batched pass")
 
@@ -57,15 +59,16 @@ def batched(row: Row, inputs: Sequence[Any]) -> dict[Any, Any]:
 
 
 def _on_all(row: Row, inputs: Sequence[torch.Tensor]) -> dict[Any, Any]:
-    keys: list[Hashable] = []
-
-    def one(*each: torch.Tensor) -> list[torch.Tensor]:
-        found = {key: value for key, value in row(*each).items() if value is not None}
-        keys[:] = found
-        return list(map(plain, found.values()))
-
-    values = torch.vmap(one, randomness="same")(*inputs)
-    return dict(zip(keys, values, strict=True))
+    # What torch.vmap does, without the tenth of a millisecond in which it takes nests apart and looks at its options.
+    lazy_load_decompositions()
+    count = len(inputs[0])
+    level = functorch._vmap_increment_nesting(count, "same")
+    try:
+        found = row(*[functorch._add_batch_dim(each, 0, level) for each in inputs])
+        return {key: functorch._remove_batch_dim(plain(value), level, count, 0)
+                for key, value in found.items() if value is not None}  # fmt: skip
+    finally:
+        functorch._vmap_decrement_nesting()
 
 
 def _backwards(row: Row, count: int, keys: Sequence[Any], sources: set[Node]) -> Row:
