@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from tensorad import creation, operators, pieces, random, rules, tree
+from tensorad import corners, creation, operators, pieces, random, rules, tree
 from tensorad.check_rule import check_rule
 from tensorad.checkpoint import checkpoint
 from tensorad.creation import tensor
 from tensorad.errors import (
     ArgumentError,
     ContextError,
+    ConventionWarning,
     InPlaceError,
     MutationError,
     NonFiniteError,
@@ -41,6 +42,7 @@ from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 from tensorad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
+corners.attach()
 creation.attach()
 pieces.attach()
 operators.attach()
@@ -51,6 +53,7 @@ _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(valu
 __all__ = [
     "ArgumentError",
     "ContextError",
+    "ConventionWarning",
     "Grad",
     "InPlaceError",
     "MutationError",

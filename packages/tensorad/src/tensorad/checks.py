@@ -2,7 +2,8 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from tensorad.watching import Pull, Watcher
 if TYPE_CHECKING:
     from tensorad.grad import Grad
 
-CHECKS: dict[str, Callable[[], Watcher]] = {"nan": NonFinite}
+CHECKS: dict[str, Callable[[], Watcher]] = {"nan": NonFinite}  # and "corners": see corners.py
 
 
 def watchers(check: str | tuple[str, ...]) -> tuple[Watcher, ...]:
@@ -29,20 +30,34 @@ def watchers(check: str | tuple[str, ...]) -> tuple[Watcher, ...]:
     return tuple([CHECKS[name]() for name in names])
 
 
-def wrapping(context: "Grad", target: Node, masked: bool) -> Callable[[Node, Any], Any] | None:
-    """What stands around the pulls of a backward pass through `context`; None, as most often, if nothing does."""
+def wrapping(context: "Grad", target: Node, masked: bool) -> AbstractContextManager[Callable[[Node, Any], Any] | None]:
+    """A span for a backward pass through `context`: it gives what stands around the pulls; None, if nothing does."""
     looking = [watcher for each in dict.fromkeys((context, *recording.get())) for watcher in each.watchers]
-    if not looking and not masked:
-        return None
+    return _Pass(context, target, looking, masked) if looking or masked else _UNSEEN
 
-    def wrap(node: Node, pulls: Any) -> Any:
-        if masked:
+
+_UNSEEN: AbstractContextManager[None] = nullcontext()  # as most often
+
+
+class _Pass:
+    """A backward pass that is looked at, from its start to its end."""
+
+    def __init__(self, context: "Grad", target: Node, looking: Sequence[Watcher], masked: bool) -> None:
+        self.context, self.target, self.looking, self.masked = context, target, looking, masked
+
+    def __enter__(self) -> Callable[[Node, Any], Any]:
+        return self.wrap
+
+    def __exit__(self, *error: object) -> None:
+        for watcher in self.looking:
+            watcher.passed(self.context)
+
+    def wrap(self, node: Node, pulls: Any) -> Any:
+        if self.masked:
             pulls = [_masked(pull, node.op.elementwise) for pull in pulls]
-        for watcher in looking:
-            pulls = watcher.around(node, pulls, target)
+        for watcher in self.looking:
+            pulls = watcher.around(node, pulls, self.target)
         return pulls
-
-    return wrap
 
 
 def _masked(pull: Pull, elementwise: bool) -> Pull:

@@ -49,6 +49,10 @@ class NonFiniteError(TensorADError, FloatingPointError):
     """An op made a NaN or an infinity, under `Grad(check="nan")`."""
 
 
+class ConventionWarning(UserWarning):
+    """A gradient relied on conventions: it passed entries that sat on a corner or in a tie (`Grad(check="corners")`)."""
+
+
 class UnconnectedWarning(UserWarning):
     """A gradient came back as zeros although a path exists, or is likely to have been meant."""
 

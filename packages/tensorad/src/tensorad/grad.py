@@ -104,5 +104,5 @@ class Grad(Questions, Entry):
     def cotangents(self, target: Node, seed: Any, nodes: set[Any], masked: bool = False) -> dict[Any, Any]:
         """A backward pass, unconjugated and with nothing checked: the cotangents of those `nodes` that are reached."""
         # Nothing here is for torch's autograd, and below it torch does not even look: small ops get 15% faster.
-        with Asking(), torch._C._AutoDispatchBelowAutograd():
-            return backward(self, target, seed, nodes, wrapping(self, target, masked))
+        with Asking(), wrapping(self, target, masked) as wrap, torch._C._AutoDispatchBelowAutograd():
+            return backward(self, target, seed, nodes, wrap)

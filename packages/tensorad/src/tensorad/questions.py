@@ -3,9 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from tensorad.arguments import sources_of
+from tensorad.checks import CHECKS
+from tensorad.errors import ContextError
 from tensorad.jacobians import batch_jacobian, jacobian
 from tensorad.memory import Memory, memory
-from tensorad.site import Site
+from tensorad.site import Site, name_of_context
+from tensorad.watching import Watcher
 from tensorad.why import why
 
 
@@ -18,6 +21,7 @@ class Questions:
         closed: int | None
         site: Site | None
         cuts: dict[Site, str]
+        watchers: tuple[Watcher, ...]
 
     def jacobian(self: Any, target: Any, sources: Any, *, chunk_size: int | None = None) -> Any:
         """The derivative of each entry of `target` by each entry of `sources`.
@@ -98,3 +102,34 @@ class Questions:
         (8, ['exp'])
         """
         return memory(self)
+
+    def corners(self: Any) -> Any:
+        """The conventions that the gradients so far relied on, with `Grad(check="corners")`: a list to print.
+
+        One item for each op, and row of docs/conventions.md, with entries that sat on a corner or in a tie, and whose
+        cotangent was not zero there: its `op`, its `line`, the `row`, the `mask` of those entries, their `indices`,
+        their `count`, and the `values` that stand there.
+
+        Raises:
+            ContextError: without that check.
+
+        >>> import warnings
+        >>> import tensorad as ts
+        >>> warnings.simplefilter("ignore", ts.ConventionWarning)
+        >>> x = ts.tensor([-1.0, 0.0, 2.0])
+        >>> with ts.Grad(check="corners") as g:
+        ...     y = x.relu()
+        >>> g.corners()
+        no gradient relied on a convention
+        >>> g.gradient(y, x)
+        Tensor([0., 0., 1.])
+        >>> [(corner.op, corner.indices, corner.row.ours) for corner in g.corners()]
+        [('relu', [(1,)], '0')]
+        """
+        for watcher in self.watchers:
+            if isinstance(watcher, CHECKS["corners"]):  # pyright: ignore[reportArgumentType]
+                return watcher.report()  # pyright: ignore[reportAttributeAccessIssue]
+        name = name_of_context(self)
+        raise ContextError(
+            f'{name} did not look for corners: open it with `Grad(check="corners")`, and ask for the gradient again'
+        )

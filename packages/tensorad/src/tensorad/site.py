@@ -1,5 +1,6 @@
 """Where in the user's program something happened: a code object and an instruction, put into words on demand."""
 
+import contextlib
 import linecache
 import re
 import sys
@@ -26,19 +27,21 @@ def _files(package: str) -> Iterator[str]:
 
 
 # The files that stand between the user's line and an op: tensorad's own, and those parts of torch that are Python.
-_PARTS_OF_TORCH = (
+_IN_BETWEEN = (
+    contextlib,  # calls what makes a span, such as `asking`
     torch.functional,
     torch.overrides,
     sys.modules[torch.Tensor.__module__],
     torch.nn.functional,
     sys.modules["torch.utils.dlpack"],
+    sys.modules["torch._jit_internal"],  # which chooses between two functions, as in max_pool2d
     optree.ops,
 )
 INSIDE = {
     WRITTEN,
     *_files(__file__),
     *_files(torch.nn.modules.__file__),
-    *(module.__file__ or "" for module in _PARTS_OF_TORCH),
+    *(module.__file__ or "" for module in _IN_BETWEEN),
 }
 
 

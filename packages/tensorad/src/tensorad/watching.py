@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from tensorad.node import Node
 
 if TYPE_CHECKING:
+    from tensorad.grad import Grad
     from tensorad.tensor import Tensor
 
 Pull = Callable[[Any, Any], Any]
@@ -20,3 +21,6 @@ class Watcher:
     def around(self, node: Node, pulls: Sequence[Pull], target: Node) -> Sequence[Pull]:
         """What runs in the place of the pulls of `node` in the backward pass from `target`."""
         return pulls
+
+    def passed(self, owner: "Grad") -> None:
+        """A backward pass through what `owner` recorded is over, or was given up."""

@@ -56,6 +56,14 @@ vector_norm = defrule("linalg.vector_norm(input, ord=2, dim=None, keepdim=False,
 distances = defrule("cdist(x1, x2)", x1=lambda g, x1, x2, out: pulls(quotient(g, out), x1, x2),
                     x2=lambda g, x1, x2, out: pulls(quotient(g, out).mT, x2, x1)).call
 
+# What is divided by its length, or by eps where it is shorter; and the factor that makes what is too long fit a bound.
+per_length = defrule("per_length(input, length, eps)", function=lambda input, length, eps: input / length.clamp(min=eps),
+                     input=lambda g, length, eps: g / length.clamp(min=eps),
+                     length=lambda g, length, eps, out: -g * (out / length.clamp(min=eps)).where(length >= eps, 0)).call
+shrinking = defrule("shrinking(length, bound)",  # 1e-7 is torch's
+                    function=lambda length, bound: torch.where(length > bound, bound / (length + 1e-7), 1.0),
+                    length=lambda g, length, bound: g * (-bound / (length + 1e-7).square()).where(length > bound, 0)).call
+
 # Running totals, and differences.
 linear("cumsum(input, dim, *, dtype=None)", input=lambda g, dim: sums_from(g, dim))
 defrule("logcumsumexp(input, dim)", input=lambda g, input, dim, out: running_shares(g, input, dim, out))
@@ -245,20 +253,20 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str | None = None) -> 
 
 @composed("normalize")
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None) -> Any:
-    return input / vector_norm(input, p, dim, True).clamp(min=eps)
+    return per_length(input, vector_norm(input, p, dim, True), eps)
 
 
 @composed("cosine_similarity")
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     x1, x2 = torch.broadcast_tensors(x1, x2) if x1.shape != x2.shape else (x1, x2)
-    lengths = [vector_norm(x, 2, dim, True).clamp(min=eps) for x in (x1, x2)]
-    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
+    one, other = (per_length(x, vector_norm(x, 2, dim, True), eps) for x in (x1, x2))
+    return (one * other).sum(dim)
 
 
 @composed("renorm")
 def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Any:
     lengths = vector_norm(input, p, [each for each in range(input.ndim) if each != dim % input.ndim], True)
-    return input * torch.where(lengths > maxnorm, maxnorm / (lengths + 1e-7), 1.0)  # 1e-7 is torch's
+    return input * shrinking(lengths, maxnorm)
 
 
 @composed("diff")
