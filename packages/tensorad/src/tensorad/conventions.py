@@ -68,7 +68,7 @@ CONVENTIONS = [
     Convention("floor ceil", "`floor(x)`, `ceil(x)` at an integer", "0", "0", "0", lambda input, out: (input == out) & input.isfinite()),
     Convention("round", "`round(x)` at an integer and a half", "0", "0", "0", lambda input, decimals: halfway(input * 10**decimals)),
     Convention("trunc", "`trunc(x)` at an integer but 0", "0", "0", "0", lambda input, out: (input == out) & (input != 0) & input.isfinite()),
-    Convention("frac", "`frac(x)` at an integer but 0", "1", "–", "1", lambda input, out: (out == 0) & (input != 0)),
+    Convention("frac", "`frac(x)` at an integer but 0", "1", "1", "1", lambda input, out: (out == 0) & (input != 0)),
     Convention("div div_rounded", "`div(x, y)`, rounded, where x / y is an integer", "0; 0", "0; 0", "0; 0", lambda input, other, mode: jump_of_quotient(input / other, mode)),
     Convention("remainder", "`remainder(4, 2)`", "1; −2", "1; −2", "1; −2: the right side", lambda out: out == 0),
     Convention("fmod", "`fmod(4, 2)`", "1; −2", "1; −2", "1; −2", lambda input, out: (out == 0) & (input != 0)),
@@ -91,7 +91,7 @@ CONVENTIONS = [
     Convention("std std_mean", "`std` of equal values", "0", "NaN", "0", lambda input, dim, out: equal_values(input, dim, out)),
     Convention("std", "`std` of one value, corrected", "NaN", "NaN", "NaN, as the value itself"),
     Convention("var", "`var` of equal values", "0", "0", "0"),
-    Convention("nn.functional.normalize per_length", "`normalize` of the zero vector", "1e12", "–", "1e12", lambda length, eps: length <= eps),
+    Convention("nn.functional.normalize cosine_similarity per_length", "`normalize` of the zero vector", "1e12", "–", "1e12", lambda length, eps: length <= eps),
     Convention("cosine_similarity", "`cosine_similarity` of 0 and v", "1e8", "–", "1e8"),
     Convention("renorm shrinking", "`renorm` of a vector whose norm is the bound", "1", "–", "1: it is left as it is", lambda length, bound: length == bound),
     Convention("max min", "`max(x)` of [1, 1, 0]", "[0.5, 0.5, 0]", "the same", "split evenly", lambda input, out, found=None: tied(input, out) if found is None else None),
@@ -143,7 +143,7 @@ CONVENTIONS = [
     Convention("logsumexp", "`logsumexp`, all −inf", "NaN", "NaN", "NaN"),
     Convention("linalg.eigvalsh linalg.eigh", "`eigvalsh` of the identity, weighted with [1, 2]", "diag(1, 2)", "the same", "the same; it depends on the basis that was found", lambda out: neighbours(out[0], -1, near(out[0]))),
     Convention("linalg.eigh", "`eigh`, vectors of a repeated value", "NaN", "NaN", "NaN", lambda out: vectors(out[0], 1, -2)),
-    Convention("linalg.eig", "`eig`, vectors of a repeated value", "NaN", "–", "NaN", lambda out: vectors(out[0], 1, -2)),
+    Convention("linalg.eig", "`eig`, vectors of a repeated value", "NaN", "has no rule", "NaN", lambda out: vectors(out[0], 1, -2)),
     Convention("svd linalg.svd", "`svd`, vectors of a repeated value", "NaN", "NaN", "NaN", lambda out: [vectors(out[1], 0, -2), vectors(out[1], 2, -1)]),
     Convention("linalg.svdvals linalg.svd", "`svdvals` of the identity, weighted with [1, 2]", "diag(1, 2)", "the same", "the same", lambda out: neighbours(out[1], -1, near(out[1]), output=1)),
     Convention("linalg.svdvals linalg.svd", "`svdvals` of [[0]]", "1", "1", "1: the sign of the vectors that were found", lambda out: Entries(out[1] <= near(out[1]), OUTPUT, out[1], output=1)),
@@ -158,7 +158,7 @@ CONVENTIONS = [
     Convention("multi_margin_loss _C._nn.multi_margin_loss", "`multi_margin_loss(x, y)` where a margin is just kept", "0", "–", "0", lambda input, target, p, margin: just_kept(input, target, margin) if p == 1 else None),
     Convention("multilabel_margin_loss _C._nn.multilabel_margin_loss", "`multilabel_margin_loss(x, y)` where a margin is just kept", "0", "–", "0", lambda input, target: just_kept_by_labels(input, target)),
     Convention("abs", "`abs(z)` at 0", "0", "0", "0", lambda input: zero(input, complex=True)),
-    Convention("sgn", "`sgn(z)` at 0", "0", "–", "0", lambda input: zero(input, complex=True)),
+    Convention("sgn", "`sgn(z)` at 0", "0", "0", "0", lambda input: zero(input, complex=True)),
     Convention("angle", "`angle(z)` at 0", "0", "NaN", "0", lambda input: input == 0),
     Convention("abs", "`abs(z)` at 3 + 4i", "0.6 + 0.8i", "0.6 − 0.8i", "0.6 + 0.8i"),
     Convention("real", "real part of z² at 1 + 2i", "2 − 4i", "2 + 4i", "2 − 4i"),
@@ -352,7 +352,7 @@ def just_kept(input: torch.Tensor, target: torch.Tensor, margin: float) -> Entri
 
 
 def just_kept_by_labels(input: torch.Tensor, target: torch.Tensor) -> Entries:
-    """As `just_kept`, with a margin of 1, for each of the classes that a row names until its first −1."""
+    """As `just_kept`, with a margin of 1, for each of the classes that a row names, up to a negative one."""
     rows, labels = in_rows(input), in_rows(target)
     used = (labels >= 0).long().cumprod(1).bool()
     own = labels.clamp(min=0)

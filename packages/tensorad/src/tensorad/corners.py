@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch._C import _functorch as functorch
 
 from tensorad.checks import CHECKS
 from tensorad.conventions import CONVENTIONS, Convention, Entries, any_cotangent
 from tensorad.errors import ConventionWarning
 from tensorad.node import Node, recording
+from tensorad.op import find
 from tensorad.operands import keywords, plain
 from tensorad.several import Outputs, Parts
 from tensorad.site import INSIDE, line_of, name_of, name_of_context
@@ -29,6 +29,7 @@ from tensorad.watching import Pull, Watcher
 if TYPE_CHECKING:
     from tensorad.grad import Grad
 
+functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue] # what torch.vmap batches
 _FIRST = 5  # how many entries are printed, and
 _MOST = 20  # how many ops
 
@@ -76,15 +77,20 @@ def _shortened(numbers: list[Any]) -> list[Any]:
 
 
 class Corners(tuple[Corner, ...]):
-    """What the gradients relied on, op by op, in the order in which the ops ran."""
+    """What the gradients relied on, op by op, in the order in which the ops ran.
 
-    __slots__ = ()
+    `unseen` says whether there were ops whose values could not be looked at.
+    """
+
+    unseen = False
 
     def __repr__(self) -> str:
-        if not self:
-            return "no gradient relied on a convention"
-        rest = len(self) - _MOST
-        return "\n".join([*map(repr, self[:_MOST]), *[f"... and {rest} more"] * (rest > 0)])
+        lines = [repr(each) for each in self[:_MOST]] or ["no gradient relied on a convention"]
+        if len(self) > _MOST:
+            lines.append(f"... and {len(self) - _MOST} more")
+        if self.unseen:
+            lines.append("not looked at: values inside of torch.vmap, and others that are no tensors of plain numbers")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,18 +110,23 @@ class CornerWatcher(Watcher):
         # By the number of the node, and that of the place in its list: of all passes, and of the one that is running.
         self.found: dict[tuple[int, int], Corner] = {}
         self.fresh: dict[tuple[int, int], Corner] = {}
+        self.unseen = False
 
     def report(self) -> Corners:
         """What the gradients so far relied on."""
-        return Corners([self.found[key] for key in sorted(self.found)])
+        report = Corners([self.found[key] for key in sorted(self.found)])
+        report.unseen = self.unseen
+        return report
 
     def made(self, tensor: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Keep which entries sit on a corner, if any do."""
         node: Any = tensor.node
         if rows := _ROWS.get(node.op.name):
             given = _given(node.op, tensor.data, args, kwargs)
-            found = [each for row in rows if given for each in _sitting(row, given, node.op.operands)]
-            if found:
+            rows = [row for row in rows if row.needs <= given.keys()]
+            if not all(map(_legible, given.values())):
+                self.unseen |= bool(rows)
+            elif found := [each for row in rows for each in _sitting(row, given, node.op.operands)]:
                 self.sitting[node] = found
 
     def around(self, node: Node, pulls: Sequence[Pull], target: Node) -> Sequence[Pull]:
@@ -139,7 +150,7 @@ class CornerWatcher(Watcher):
         return looked_at
 
     def _note(self, node: Node, place: int, sitting: _Sitting, mask: torch.Tensor) -> None:
-        key, entries = (node.number, place), sitting.entries
+        key = node.number, place
         corner = _corner(node, sitting, mask)
         self.fresh[key] = corner
         before = self.found.get(key)
@@ -166,18 +177,36 @@ class CornerWatcher(Watcher):
 def _corner(node: Node, sitting: _Sitting, mask: torch.Tensor) -> Corner:
     those = mask[sitting.entries.mask]
     values = {name: value[those] for name, value in sitting.values.items()}
-    return Corner(name_of(node), line_of(node), sitting.row, sitting.entries.of, mask, values)
+    return Corner(_shown(name_of(node), sitting.row), line_of(node), sitting.row, sitting.entries.of, mask, values)
 
 
-def _rows() -> dict[str, list[Convention]]:
-    found: dict[str, list[Convention]] = {}
+def _shown(name: str, row: Convention) -> str:
+    """The name as users type it; of an op that only tensorad's functions are made of, the one that its row is about."""
+    if find(name) and not name.startswith("_"):
+        return name
+    public = [each for each in row.ops.split() if find(each) and not each.startswith("_")]
+    return public[0] if len(public) == 1 else name.removeprefix("_C._nn.")
+
+
+class _Row:
+    """A row that can tell its corners, with what its predicate needs, and what it takes."""
+
+    def __init__(self, row: Convention) -> None:
+        self.row: Any = row
+        code, defaults = self.row.corner.__code__, self.row.corner.__defaults__ or ()
+        self.takes = code.co_varnames[: code.co_argcount]
+        self.needs = {*self.takes[: len(self.takes) - len(defaults)]}
+
+
+def _rows() -> dict[str, list[_Row]]:
+    found: dict[str, list[_Row]] = {}
     for row in CONVENTIONS:
         for name in row.ops.split() if row.corner else ():
-            found.setdefault(name, []).append(row)
+            found.setdefault(name, []).append(_Row(row))
     return found
 
 
-_ROWS = _rows()  # the name of an op -> the rows that can tell its corners
+_ROWS = _rows()  # the name of an op -> the rows that are about it
 
 
 @cache
@@ -186,40 +215,32 @@ def _binding(arguments: str) -> Callable[..., dict[str, Any]]:
     return eval(f"lambda {arguments}, **_: locals()")
 
 
-def _given(op: Any, data: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
-    """The arguments of an op by name, its output, and its name; None if there is nothing that could be looked at."""
+def _given(op: Any, data: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an op by name, its output, and its name."""
     out = data.values if isinstance(data, Outputs) else data
-    given = _binding(op.arguments)(*plain(args), **keywords(kwargs)) | {"out": out, "name": op.name}
-    return given if all(map(_legible, given.values())) else None
+    return _binding(op.arguments)(*plain(args), **keywords(kwargs)) | {"out": out, "name": op.name}
 
 
 def _legible(value: Any) -> bool:
-    """Whether a value can be compared with numbers here and now: a tensor that is nothing special, and not empty."""
+    """Whether a value can be compared with numbers here and now: if a tensor, one that is nothing special."""
     if isinstance(value, tuple | list):
         return all(map(_legible, value))
     if not isinstance(value, torch.Tensor):
         return True
-    plain_one = type(value) is torch.Tensor and value.layout is torch.strided and value.device.type != "meta"
-    return plain_one and not functorch.is_batchedtensor(value) and value.numel() > 0
+    special = functorch.is_batchedtensor(value) or value.layout is not torch.strided or value.device.type == "meta"
+    return type(value) is torch.Tensor and not special
 
 
-def _sitting(row: Convention, given: dict[str, Any], operands: Sequence[str]) -> list[_Sitting]:
-    """What the predicate of a row finds, if it is about this op; with the values there."""
-    needs, defaults = _needs(row.corner)
-    if not given.keys() >= {*needs[: len(needs) - defaults]}:
+def _sitting(row: _Row, given: dict[str, Any], operands: Sequence[str]) -> list[_Sitting]:
+    """What the predicate of a row finds in an op; with the values there."""
+    if any(isinstance(value, torch.Tensor) and not value.numel() for value in given.values()):
         return []
-    found: Any = row.corner(**{name: given[name] for name in needs if name in given})  # type: ignore[misc]
+    found = row.row.corner(**{name: given[name] for name in row.takes if name in given})
     return [
-        _with_values(row, each, given, operands)
+        _with_values(row.row, each, given, operands)
         for each in (found if isinstance(found, list) else [found])
         if each is not None and bool((each.mask if isinstance(each, Entries) else each).any())
     ]
-
-
-def _needs(predicate: Any) -> tuple[tuple[str, ...], int]:
-    """The names of the parameters, and how many of them have a default."""
-    code = predicate.__code__
-    return code.co_varnames[: code.co_argcount], len(predicate.__defaults__ or ())
 
 
 def _with_values(row: Convention, found: Any, given: dict[str, Any], operands: Sequence[str]) -> _Sitting:

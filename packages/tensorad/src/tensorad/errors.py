@@ -50,7 +50,7 @@ class NonFiniteError(TensorADError, FloatingPointError):
 
 
 class ConventionWarning(UserWarning):
-    """A gradient relied on conventions: it passed entries that sat on a corner or in a tie (`Grad(check="corners")`)."""
+    """A gradient relied on conventions: it went through entries on a corner or in a tie (`Grad(check="corners")`)."""
 
 
 class UnconnectedWarning(UserWarning):
