@@ -320,6 +320,20 @@ def test_what_is_exact_or_a_pole_is_not_a_convention(function: Function, values:
     assert [each for each in found if each.op not in ("amax",)] == [], found
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: functional.hinge_embedding_loss(x, torch.tensor([-1, -1]), margin=2.0),
+        lambda x: functional.margin_ranking_loss(x, torch.zeros(2, dtype=F64), torch.ones(2), margin=2.0),
+        lambda x: functional.triplet_margin_loss(x, x + 1, x + 1, margin=0.0),
+    ],
+)
+def test_hinges_are_told_by_the_clamp_that_they_are_made_of(function: Function) -> None:
+    (corner,) = relied_on(function, real([2.0, 3.0]))
+    assert corner.row.where == "`clamp` at a bound"
+    assert "test_corners.py" in corner.line
+
+
 def test_only_the_operand_that_is_asked_for_counts() -> None:
     x, values = ts.tensor([0.0]), ts.tensor([0.5])
     with ts.Grad(check="corners") as g:
@@ -500,7 +514,9 @@ def test_long_reports_are_cut() -> None:
     text = repr(g.corners())
     assert len(g.corners()) == 30
     assert text.endswith("... and 10 more")
-    assert "9 entries of the output at [0], [1], [2], [3], [4], ..., where input = 0" in text
+    assert "9 entries of the output at [0], [1], [2], [3], [4], ..., where input = 0\n" in text
+    (corner,) = relied_on(torch.floor, [torch.arange(9.0)])
+    assert repr(corner).splitlines()[0].endswith("where input = 0, 1, 2, 3, 4, ...")
 
 
 def test_the_predicates_name_what_their_ops_have() -> None:

@@ -64,16 +64,14 @@ class Corner:
         count, more = self.count, ", ..." * (self.count > _FIRST)
         what = f"{count} entr{'y' if count == 1 else 'ies'} of {self.of}" if self.mask.ndim else self.of
         places = ", ".join(str(list(index)) for index in self.indices[:_FIRST]) + more if self.mask.ndim else ""
-        numbers = [
-            f"{name} = {', '.join(f'{number:.6g}' for number in _shortened(value[:_FIRST].tolist()))}{more}"
-            for name, value in self.values.items()
-        ]
-        return f"{self.op} {self.line}: {what}{' at ' * bool(places)}{places}, where {'; '.join(numbers)}"
+        numbers = "; ".join(f"{name} = {_numbers(value)}" for name, value in self.values.items())
+        return f"{self.op} {self.line}: {what}{' at ' * bool(places)}{places}, where {numbers}"
 
 
-def _shortened(numbers: list[Any]) -> list[Any]:
-    """Equal numbers once."""
-    return numbers[:1] if len({*numbers}) == 1 else numbers
+def _numbers(values: torch.Tensor) -> str:
+    """The first few, or the one that all of them are."""
+    some = values[:1] if bool((values == values[0]).all()) else values[:_FIRST]
+    return ", ".join(f"{number:.6g}" for number in some.tolist()) + ", ..." * (_FIRST == len(some) < len(values))
 
 
 class Corners(tuple[Corner, ...]):
