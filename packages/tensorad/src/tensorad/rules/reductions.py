@@ -60,8 +60,8 @@ distances = defrule("cdist(x1, x2)", x1=lambda g, x1, x2, out: pulls(quotient(g,
 per_length = defrule("per_length(input, length, eps)", function=lambda input, length, eps: input / length.clamp(min=eps),
                      input=lambda g, length, eps: g / length.clamp(min=eps),
                      length=lambda g, length, eps, out: -g * (out / length.clamp(min=eps)).where(length >= eps, 0)).call
-shrinking = defrule("shrinking(length, bound)",  # 1e-7 is torch's
-                    function=lambda length, bound: torch.where(length > bound, bound / (length + 1e-7), 1.0),
+shrinking = defrule("shrinking(length, bound)",  # 1e-7 is torch's, and so is the division: a number over a tensor would round twice
+                    function=lambda length, bound: torch.where(length > bound, torch.full_like(length, bound) / (length + 1e-7), 1.0),
                     length=lambda g, length, bound: g * (-bound / (length + 1e-7).square()).where(length > bound, 0)).call
 
 # Running totals, and differences.
