@@ -120,7 +120,7 @@ def segment_shares(
         return g * others * (1 if initial is None else initial)
     chosen = inside if reduce == "mean" else inside & same(data, out.gather(dim, index))
     count = g.new_zeros(out.shape).scatter_add(dim, index, chosen.to(g.dtype))
-    return (g / count.gather(dim, index)).where(chosen, 0)
+    return (g / count.gather(dim, index).clamp(min=1)).where(chosen, 0)  # not 0/0 where none is, also transposed
 
 
 def segment_kernel(g: Any, data: Any, reduce: str, lengths: Any, offsets: Any, dim: int, initial: Any, out: Any) -> Any:
