@@ -72,7 +72,11 @@ class Piece(torch.Tensor):
     @classmethod
     def __torch_dispatch__(cls, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """What a function of torch's lower level gives on pieces: its row's call, its own pieces, or NoRuleError."""
-        kwargs = kwargs or {}
+        with _conjugates():
+            return cls._given(op, args, kwargs or {})
+
+    @classmethod
+    def _given(cls, op: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         given: Any = (args, kwargs)
         pieces = [each for each in optree.tree_leaves(given) if isinstance(each, Piece)]
         if op._schema.is_mutable:
@@ -89,6 +93,17 @@ class Piece(torch.Tensor):
             for each in pieces:
                 each.shared = True
         return _pieces(out, op.is_view)
+
+
+def _conjugates() -> Any:
+    """A block in which torch does what t.conj() only notes: down where pieces arrive, it does not."""
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in _LAZY:
+        excluded = excluded.remove(key)
+    return torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded)
+
+
+_LAZY = torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative
 
 
 def _asks(op: Any) -> bool:
