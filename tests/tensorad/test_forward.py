@@ -15,3 +15,11 @@ def test_under_no_grad_rules_are_transposed_all_the_same(transform: Any) -> None
     with torch.no_grad():
         found = transform(lambda x: x @ w, (x,), (t,))
     torch.testing.assert_close((found[1] if isinstance(found, tuple) else found).data, t @ w)
+
+
+def test_a_segment_that_its_initial_value_takes_has_tangent_zero() -> None:
+    def largest(x: Any) -> Any:
+        return torch.segment_reduce(x, "max", lengths=torch.tensor([2, 1]), initial=1.0)
+
+    out, tangent = ts.jvp(largest, (torch.tensor([-5.0, -7.0, 3.0]),), (torch.ones(3),))
+    assert (out.tolist(), tangent.tolist()) == ([1, 3], [0, 1])

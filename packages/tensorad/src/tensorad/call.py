@@ -54,9 +54,8 @@ class Op:
 
     # One rule for all operands (see several.py); each entry from those at its place; linear in its operands.
     joint = elementwise = linear = False
-    pushes: Mapping[
-        str, Callable[..., Any]
-    ] = {}  # operand -> its rule in forward mode, where that is no transposed one
+    own_tangent = False  # the tangent of the output is what the op makes of the tangents: so for linear ops of ours
+    pushes: Mapping[str, Callable[..., Any]] = {}  # as `rules`, in forward mode, where those are no transposed ones
 
     def __init__(self, signature: str, rules: Mapping[str, Callable[..., Any]], function: Callable[..., Any]) -> None:
         self.name, _, self.arguments = signature.removesuffix(")").partition("(")

@@ -21,6 +21,7 @@ from tensorad.backward import backward, between
 from tensorad.call import Op
 from tensorad.mutation import mutated, version
 from tensorad.node import Contexts, Entry, Node, recording
+from tensorad.operands import plain
 from tensorad.several import bundle, cotangent_of, outputs_of, part, tangent_of
 from tensorad.tensor import Tensor
 from tensorad.watching import Watcher
@@ -81,7 +82,10 @@ class Forward(Watcher, Entry):
         if any(tangent is not None for tangent in tangents):
             token = recording.set(self.outer)
             try:
-                found = push(node, node.op.lift(node) if self.outer else node.saved, tangents)
+                if node.op.own_tangent and not _entry_by_entry(node):
+                    found = _applied(node, args, kwargs, tangents)
+                else:
+                    found = push(node, node.op.lift(node) if self.outer else node.saved, tangents)
             finally:
                 recording.reset(token)
             if found is not None:
@@ -111,11 +115,35 @@ def push(node: Node, saved: Any, tangents: Sequence[Any]) -> Any:
     if op.pushes:
         pushed = _pushes(op)
         return pushed[0](tangents, saved) if op.joint else _total(map(_given, pushed, tangents, repeat(saved)), node)
-    if op.elementwise and not any(each and each.dtype.is_complex for each in (node, *node.parents)):
-        # Each entry of a cotangent is multiplied by a number, so an entry of a tangent is multiplied by the same one.
+    if _entry_by_entry(node):
         spread = [None if tangent is None else like(tangent, node) for tangent in tangents]
         return _total(map(_given, op.pulls, spread, repeat(saved)), node)
     return _transposed(node, saved, tangents)
+
+
+def _entry_by_entry(node: Node) -> bool:
+    """Whether an entry of a cotangent is only multiplied by a number: that of a tangent is multiplied by the same."""
+    return node.op.elementwise and not any(each and each.dtype.is_complex for each in (node, *node.parents))
+
+
+def _applied(node: Node, args: Sequence[Any], kwargs: dict[str, Any], tangents: Sequence[Any]) -> Any:
+    """The tangent of what a linear op made: what it makes of the tangents, and of zeros for operands without one."""
+    op, args = node.op, list(args)
+    places = _operand_places(op)
+    if op.operands == ["tensors"]:
+        args[places[0]] = list(map(_or_zeros, tangents, args[places[0]]))
+    else:
+        for place, tangent in zip(places, tangents, strict=True):
+            args[place] = _or_zeros(tangent, args[place])
+    made, recorded = op.call(*args, **kwargs), bool(recording.get())
+    outputs = made if isinstance(made, tuple) else [made]
+    return tangent_of(node, [each if recorded else each.data for each in outputs])
+
+
+def _or_zeros(tangent: Any, operand: Any) -> Any:
+    if tangent is not None or operand is None:
+        return tangent
+    return 0 if isinstance(operand, int | float | complex) else torch.zeros_like(torch.as_tensor(plain(operand)))
 
 
 def _given(function: Any, tangent: Any, saved: Any) -> Any:
@@ -168,3 +196,9 @@ def like(tangent: Any, other: Any) -> Any:
 def _pushes(op: Op) -> list[Any]:
     """The forward rules of an op, one per operand, each taking what it names out of the values that a node saved."""
     return [op.reading(rule) for rule in op.pushes.values()]
+
+
+@functools.cache
+def _operand_places(op: Op) -> list[int]:
+    """Where the operands stand among the arguments."""
+    return [*map([each.partition("=")[0] for each in op.arguments.split(", ")].index, op.operands)]

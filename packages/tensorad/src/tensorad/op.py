@@ -68,6 +68,7 @@ def defrule(
     joint: tuple[str, Rule] | None = None,
     needed_for: Mapping[str, str] | None = None,
     linear: bool = False,
+    forward: Mapping[str, Rule] | None = None,
     **rules: Rule,
 ) -> Op:
     """Add an op to the table: its signature in torch's own names, and a rule per operand that has a derivative.
@@ -89,6 +90,9 @@ def defrule(
         needed_for: operands that a joint rule needs for the cotangent of one operand only, which is the other name:
             they are saved where that one is no constant.
         linear: the op is linear in its operands, taken together; `linear(...)` is `defrule(..., linear=True)`.
+        forward: rules of forward mode, where the transposed ones would be slow: from the operand's tangent, in the
+            place of `g`, to its share of the output's. They name nothing that the reverse rule of the same operand
+            does not. For a joint rule, one that takes the list of tangents (None for a constant).
         rules: one rule per operand.
 
     Raises:
@@ -131,12 +135,14 @@ def made(
     kind = KINDS[bool(joint), outputs]
     op = kind(signature, dict([joint]) if joint else rules, found[0])
     op.linear = linear
+    op.pushes = {key: forward[key] for key in op.rules} if _check_forward(op, forward or {}) else {}
     if isinstance(op, JointOp) and needed_for:
         op.needed_for = needed_for
     # The rows of our own tables are tested, so they are not checked at each import.
     modules = {rule.__module__ or "" for rule in op.rules.values()}
     ours = all(module.startswith("tensorad.rules.") for module in modules)
     op.elementwise = kind is Op and modules <= {"tensorad.rules.elementwise", "tensorad.rules.activations"}
+    op.own_tangent = ours and linear and not forward
     if not ours:
         check_row(op)
     # What comes before an operand is a parameter of the call itself, under its own name: dim there is called axis too.
@@ -162,7 +168,28 @@ def check_row(op: Op) -> None:
         raise RuleError(f"a rule of {op.signature} names {unknown_names}: no such argument, there is {known}")
     if op.linear and (values := {*op.operands, "out"} & {*op.saves}):
         raise RuleError(f"{op.signature} is said to be linear, but its rule needs {', '.join(sorted(values))}")
+    for (key, rule), pushed in zip(op.rules.items(), op.pushes.values(), strict=False):
+        if missing := {*_names(pushed)} - {*_names(rule)}:
+            raise RuleError(
+                f"{op.signature}: the forward rule of {key} names {', '.join(sorted(missing))}, and its reverse rule "
+                "does not: only what that one names is saved"
+            )
     _check_defaults(op, declared)
+
+
+def _check_forward(op: Op, forward: Mapping[str, Rule]) -> bool:
+    """Whether there are forward rules; if so, that there is one for each reverse rule, and that they can be read."""
+    if forward and {*forward} != {*op.rules}:
+        raise RuleError(
+            f"{op.signature}: forward= has a rule for each of {', '.join(op.rules)}, and not for {', '.join(forward)}"
+        )
+    for rule in forward.values():
+        _check_function(op.signature, rule)
+    return bool(forward)
+
+
+def _names(rule: Rule) -> tuple[str, ...]:
+    return rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
 
 
 # Names that mean something else in a written call, or that callers may write for `dim` and `keepdim`.
@@ -190,11 +217,13 @@ def _check_form(signature: str, joint: tuple[str, Rule] | None, rules: dict[str,
     if joint and rules:
         raise RuleError(f"{signature}: joint= stands for all rules")
     for rule in [joint[1]] if joint else rules.values():
-        code = getattr(rule, "__code__", None)
-        if code is None or code.co_kwonlyargcount or not code.co_argcount:
-            raise RuleError(
-                f"{signature}: a rule is a Python function of g, and of what it needs by position: {rule!r}"
-            )
+        _check_function(signature, rule)
+
+
+def _check_function(signature: str, rule: Any) -> None:
+    code = getattr(rule, "__code__", None)
+    if code is None or code.co_kwonlyargcount or not code.co_argcount:
+        raise RuleError(f"{signature}: a rule is a Python function of g, and of what it needs by position: {rule!r}")
 
 
 def _check_defaults(op: Op, declared: Mapping[str, inspect.Parameter]) -> None:
