@@ -1,5 +1,7 @@
 """torch's own databases of operators and modules as the yardstick: every sample of each, against torch.autograd.
 
+Forward mode is held against reverse mode, <c, J t> = <J* c, t>, and against torch.func.jvp where torch has it.
+
 `python tests/tensorad/databases.py` judges all of it; `--cap 3` three samples of each entry, and words name entries.
 """
 
@@ -32,11 +34,16 @@ COVERAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 
 @dataclass
 class Verdict:
-    """What the samples of an entry came to: how many passed at each order, and what is wrong with the others."""
+    """What the samples of an entry came to: how many passed at each order, and what is wrong with the others.
+
+    In forward mode, those that agree with reverse mode, and of these the ones that torch.func.jvp was there to judge.
+    """
 
     name: str
     first: int = 0
     second: int = 0
+    forward: int = 0
+    forward_as_torch: int = 0
     norule: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -57,6 +64,21 @@ def name_of(op: Any) -> str:
 def judge_operator(op: Any, dtype: torch.dtype = torch.float64, cap: int | None = None) -> Verdict:
     """Compare values and gradients, at second order too where torch has it, on the first `cap` samples."""
     verdict = Verdict(name_of(op))
+    for sample, function, values, wanted in samples_of(op, dtype, cap):
+        compare(verdict, sample, function, values, wanted, 2 if op.supports_gradgrad else 1)
+    return verdict
+
+
+def judge_forward(op: Any, dtype: torch.dtype = torch.float64, cap: int | None = None) -> Verdict:
+    """Compare forward mode with reverse mode, and with torch's where it has one, on the first `cap` samples."""
+    verdict = Verdict(name_of(op))
+    for sample, function, values, wanted in samples_of(op, dtype, cap):
+        compare_modes(verdict, sample, function, values, wanted, op.supports_forward_ad)
+    return verdict
+
+
+def samples_of(op: Any, dtype: torch.dtype, cap: int | None) -> Iterator[tuple[str, Any, list[Any], list[bool]]]:
+    """Each sample's name, the operator as a function of values, these, and which of them to differentiate by."""
     seed()
     for number, sample in enumerate(itertools.islice(op.sample_inputs("cpu", dtype, requires_grad=True), cap)):
         values, form = pytree.tree_flatten((sample.input, sample.args, sample.kwargs))
@@ -68,8 +90,7 @@ def judge_operator(op: Any, dtype: torch.dtype = torch.float64, cap: int | None 
             return pytree.tree_leaves(process(out) if process else out)
 
         wanted = [isinstance(value, torch.Tensor) and value.requires_grad for value in values]
-        compare(verdict, f"sample {number}", function, values, wanted, 2 if op.supports_gradgrad else 1)
-    return verdict
+        yield f"sample {number}", function, values, wanted
 
 
 def method(function: Any, given: Any) -> Any:
@@ -106,6 +127,13 @@ def judge_call(verdict: Verdict, sample: str, module: Any, values: Any, form: An
         return pytree.tree_leaves(modules[-1](*args, **kwargs))
 
     compare(verdict, sample, function, values, wanted, 1, lambda: modules[-1].parameters())
+    ours = not verdict.norule and [
+        wish and isinstance(value, torch.Tensor) and differentiable(value)
+        for wish, value in zip(wanted, values, strict=True)
+    ]
+    if ours and any(ours):
+        compare_modes(verdict, sample, lambda *values: function(*values), values, ours, False)
+        del modules[2:]
     if len(modules) == 2:
         for mine, torchs in zip(modules[1].buffers(), modules[0].buffers(), strict=True):
             if not close(mine, torchs):
@@ -137,6 +165,73 @@ def compare(
             return
     verdict.first += 1
     verdict.second += order == 2
+
+
+def compare_modes(
+    verdict: Verdict, sample: str, function: Any, values: list[Any], wanted: list[bool], torch_has_it: bool
+) -> None:
+    """Add to `verdict` how forward mode compares with reverse mode, and with torch's forward mode."""
+    primals = [value.detach() for value, wish in zip(values, wanted, strict=True) if wish]
+    tangents = [drawn(each, place) for place, each in enumerate(primals)]
+
+    def of_primals(*primals: Any) -> list[Any]:
+        given = iter(primals)
+        torch.manual_seed(7)
+        return tensors(
+            function(*[next(given) if wish else copied(each, False) for each, wish in zip(values, wanted, strict=True)])
+        )
+
+    try:
+        out, pull = ts.vjp(of_primals, *map(ts.tensor, primals))
+    except (ts.NoRuleError, ts.NotRecordedError, ts.ArgumentError, RuntimeError):  # as the judge of reverse mode says
+        return
+    if not (primals and any(map(differentiable, out))):
+        return
+    # What is infinite or NaN has no derivative to compare.
+    cotangents = [drawn(each.data, place).where(each.data.isfinite(), 0) for place, each in enumerate(out)]
+    pulled = pull(cotangents)
+    try:
+        again, pushed = ts.jvp(of_primals, [*map(ts.tensor, primals)], tangents)
+    except Exception as error:
+        verdict.wrong.append(f"{sample}: {type(error).__name__}: {error}")
+        return
+    here = [each.data.where(value.data.isfinite(), 0) for each, value in zip(pushed, out, strict=True)]
+    alike = all(map(close, data(again), data(out))) and shapes(again) == shapes(out) == shapes(pushed)
+    back = inner(data(pulled), tangents)
+    if back.isnan() and not all(each.data.isfinite().all() for each in out):  # by 0 * NaN
+        return
+    single = any(each.dtype in (torch.float32, torch.complex64) for each in [*primals, *out])
+    precision = torch.float32 if single else torch.float64
+    if not alike or not close(inner(cotangents, here).to(precision), back.to(precision)):
+        verdict.wrong.append(f"{sample}: forward against reverse")
+        return
+    verdict.forward += 1
+    if torch_has_it:
+        try:
+            _, expected = torch.func.jvp(of_primals, tuple(primals), tuple(tangents))
+        except (RuntimeError, NotImplementedError, TypeError, IndexError, ValueError):
+            return
+        if not all(map(close, data(pushed), expected)):
+            verdict.wrong.append(f"{sample}: forward against torch")
+            return
+        verdict.forward_as_torch += 1
+
+
+def drawn(like: torch.Tensor, number: int) -> torch.Tensor:
+    """Random numbers in the shape and the dtype of `like`, such as half precision has too; zeros for integers."""
+    if not differentiable(like):
+        return torch.zeros_like(like)
+    dtype = torch.complex128 if like.is_complex() else torch.float64
+    numbers = torch.randn(like.shape, generator=torch.Generator().manual_seed(number), dtype=dtype)
+    parts = torch.view_as_real(numbers) if like.is_complex() else numbers
+    parts.copy_((8 * parts).round() / 8)
+    return numbers.to(like.dtype)
+
+
+def inner(some: Any, others: Any) -> torch.Tensor:
+    """The real part of the inner product of two lists of tensors."""
+    pairs = [(one.to(torch.complex128), other.to(torch.complex128)) for one, other in zip(some, others, strict=True)]
+    return sum([(one.conj() * other).sum() for one, other in pairs], torch.zeros(())).real
 
 
 def by_torch(function: Any, values: list[Any], wanted: list[bool], order: int, parameters: Any) -> Any:
@@ -225,9 +320,10 @@ def listed(heading: str) -> dict[str, str]:
 
 def unlisted(verdict: Verdict) -> list[str]:
     """What is wrong, or has no rule, and is not what the page says of this entry."""
-    order, missing = listed("Different on purpose").get(verdict.name), verdict.name in listed("Without a rule")
-    wrong = [each for each in verdict.wrong if order is None or not each.endswith(f": {order} order")]
-    return wrong + verdict.norule * (not missing)
+    orders = listed("Different on purpose").get(verdict.name, "").split(", ")
+    allowed = tuple([f": {order} {'against torch' if order == 'forward' else 'order'}" for order in orders])
+    wrong = [each for each in verdict.wrong if not each.endswith(allowed)]
+    return wrong + verdict.norule * (verdict.name not in listed("Without a rule"))
 
 
 def verdicts(cap: int | None, words: list[str]) -> Iterator[tuple[str, Verdict]]:
@@ -237,6 +333,7 @@ def verdicts(cap: int | None, words: list[str]) -> Iterator[tuple[str, Verdict]]
         for op in operators(dtype):
             if wanted(name_of(op)):
                 yield title, judge_operator(op, dtype, cap)
+                yield f"{title}, forward", judge_forward(op, dtype, cap)
     for info in module_db:
         if wanted(info.name):
             yield "modules", judge_module(info, cap)
@@ -259,10 +356,12 @@ def main() -> int:
         counts[title, verdict.kind] += 1
         counts[title, "samples at first order"] += verdict.first
         counts[title, "samples at second order"] += verdict.second
+        counts[title, "samples in forward mode"] += verdict.forward
+        counts[title, "samples in forward mode as torch's"] += verdict.forward_as_torch
         counts[title, "entries that pass at second order"] += verdict.kind == "pass" and verdict.second > 0
         if problems:
-            print(f"{title:8} {verdict.name:44} {verdict.first} samples pass; {problems[0][:200]}")
-    for (title, kind), count in sorted(counts.items()):
+            print(f"{title:16} {verdict.name:44} {verdict.first or verdict.forward} samples pass; {problems[0][:200]}")
+    for (title, kind), count in sorted((+counts).items()):
         print(f"{title}: {count} {kind}")
     print(f"{faults} entries that no page lists; {time.perf_counter() - started:.0f} s")
     return faults > 0
