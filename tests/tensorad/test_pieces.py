@@ -120,6 +120,7 @@ def test_a_user_s_row_is_used_below_too() -> None:
                 del table[key]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_conjugates_in_pieces_are_no_others_than_elsewhere() -> None:
     """Where torch hands pieces on, it leaves out what makes a lazy t.conj() real; the rules that run there need it."""
 

@@ -9,7 +9,6 @@ record what it does, and go back through that, from the tangents of the operands
 """
 
 import functools
-import operator
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
@@ -90,7 +89,7 @@ class Forward(Watcher, Entry):
                 recording.reset(token)
             if found is not None:
                 self.tangents[node] = found
-        if not self.outer and all(isinstance(each, Forward) for each in node.contexts):
+        if not self.outer and (len(node.contexts) == 1 or all(isinstance(each, Forward) for each in node.contexts)):
             node.op, node.parents, node.saved, node.version = None, (), (), 0
 
 
@@ -114,7 +113,10 @@ def push(node: Node, saved: Any, tangents: Sequence[Any]) -> Any:
     op = node.op
     if op.pushes:
         pushed = _pushes(op)
-        return pushed[0](tangents, saved) if op.joint else _total(map(_given, pushed, tangents, repeat(saved)), node)
+        if not op.joint:
+            return _total(map(_given, pushed, tangents, repeat(saved)), node)
+        found = pushed[0](tangents, saved)
+        return found if isinstance(found, list) else like(found, node)
     if _entry_by_entry(node):
         spread = [None if tangent is None else like(tangent, node) for tangent in tangents]
         return _total(map(_given, op.pulls, spread, repeat(saved)), node)
@@ -152,8 +154,11 @@ def _given(function: Any, tangent: Any, saved: Any) -> Any:
 
 def _total(shares: Iterable[Any], node: Node) -> Any:
     """The sum of what the operands contribute to the tangent of `node`; None if none does."""
-    given = [like(share, node) for share in shares if share is not None]
-    return functools.reduce(operator.add, given) if given else None
+    total: Any = None
+    for share in shares:
+        if share is not None:
+            total = like(share, node) if total is None else total + like(share, node)
+    return total
 
 
 def _transposed(node: Node, saved: Any, tangents: Sequence[Any]) -> Any:

@@ -4,6 +4,8 @@ A convolution is linear in its input and in its weight, and the cotangent of eit
 there are three functions, `convolve`, `by_input` and `by_weight`, each of which has the other two for its derivatives.
 """
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +39,9 @@ for _count in 1, 2, 3:
     defrule(f"conv{_count}d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)",
             joint=("input weight bias", lambda g, input, weight, input_shape, weight_shape, stride, padding, dilation, groups, wanted:
                    pulls(g, input, weight, input_shape, weight_shape, wanted, *straight(weight_shape, stride, padding, dilation, groups))),
-            needed_for={"input": "weight", "weight": "input"})
+            needed_for={"input": "weight", "weight": "input"},
+            forward={"input weight bias": lambda tangents, input, weight, weight_shape, stride, padding, dilation, groups:
+                     pushed(tangents, input, weight, len(weight_shape) - 2, stride, padding, dilation, groups)})
     defrule(f"conv_transpose{_count}d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1)",
             joint=("input weight bias", lambda g, input, weight, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, wanted:
                    pulls(g, input, weight, input_shape, weight_shape, wanted, transposed(stride, padding, output_padding, groups, dilation))),
@@ -130,6 +134,16 @@ def pulls(
         pull_weight(g, input, weight_shape, geometry, margins) if wanted[1] else None,
         pull_bias(g, weight_shape) if wanted[2] else None,
     )
+
+
+def pushed(tangents: Sequence[Any], input: Any, weight: Any, count: int, *geometry: Any) -> Any:
+    """The tangent of a convolution: of the one factor's tangent with the other, both ways, and of the bias."""
+    by_input, by_weight, by_bias = tangents
+    product = (torch.conv1d, torch.conv2d, torch.conv3d)[count - 1]
+    shares = [] if by_input is None else [product(by_input, weight, None, *geometry)]
+    shares += [] if by_weight is None else [product(input, by_weight, None, *geometry)]
+    shares += [] if by_bias is None else [by_bias.reshape(-1, *(1,) * count)]
+    return functools.reduce(operator.add, shares)
 
 
 def pull_input(g: Any, shape: Any, weight: Any, geometry: Any, margins: Sequence[int] | None = None) -> Any:

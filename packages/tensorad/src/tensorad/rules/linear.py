@@ -14,11 +14,16 @@ from tensorad.op import composed, defrule
 # Two operands. `left` and `right` are the cases of matmul with vectors and batches.
 matmul = defrule("matmul(input, other)", "linalg.matmul",
                  input=lambda g, input_shape, other: g @ other.mT if other.ndim == 2 else left(g, other, input_shape),
-                 other=lambda g, input, other_shape: input.mT @ g if input.ndim == 2 else right(g, input, other_shape)).call
-defrule("mm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
-defrule("bmm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g)
-defrule("mv(input, vec)", input=lambda g, vec: torch.outer(g, vec), vec=lambda g, input: input.mT @ g)
-defrule("dot(input, tensor)", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input)
+                 other=lambda g, input, other_shape: input.mT @ g if input.ndim == 2 else right(g, input, other_shape),
+                 forward={"input": lambda t, other: t @ other, "other": lambda t, input: input @ t}).call
+defrule("mm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g,
+        forward={"input": lambda t, mat2: t @ mat2, "mat2": lambda t, input: input @ t})
+defrule("bmm(input, mat2)", input=lambda g, mat2: g @ mat2.mT, mat2=lambda g, input: input.mT @ g,
+        forward={"input": lambda t, mat2: t @ mat2, "mat2": lambda t, input: input @ t})
+defrule("mv(input, vec)", input=lambda g, vec: torch.outer(g, vec), vec=lambda g, input: input.mT @ g,
+        forward={"input": lambda t, vec: t @ vec, "vec": lambda t, input: input @ t})
+defrule("dot(input, tensor)", input=lambda g, tensor: g * tensor, tensor=lambda g, input: g * input,
+        forward={"input": lambda t, tensor: t @ tensor, "tensor": lambda t, input: input @ t})
 defrule("vdot(input, other)", input=lambda g, other: (g * other).conj(), other=lambda g, input: g * input.conj())
 defrule("linalg.vecdot(x, y, *, dim=-1)",
         x=lambda g, y, dim: (g.unsqueeze(dim) * y).conj(), y=lambda g, x, dim: g.unsqueeze(dim) * x.conj())
@@ -31,25 +36,34 @@ cross = defrule("linalg.cross(input, other, *, dim=-1)",
                 other=lambda g, input, dim: torch.linalg.cross(g, input, dim=dim)).call
 tensordot = defrule("tensordot(a, b, dims=2)",
                     a=lambda g, a_shape, b, dims: contracted(g, contraction(len(a_shape), b.ndim, dims), 0, (a_shape, b.shape), b),
-                    b=lambda g, a, b_shape, dims: contracted(g, contraction(a.ndim, len(b_shape), dims), 1, (a.shape, b_shape), a)).call
+                    b=lambda g, a, b_shape, dims: contracted(g, contraction(a.ndim, len(b_shape), dims), 1, (a.shape, b_shape), a),
+                    forward={"a": lambda t, b, dims: torch.tensordot(t, b, dims), "b": lambda t, a, dims: torch.tensordot(a, t, dims)}).call
 
 # A product and a sum.
 defrule("nn.functional.linear(input, weight, bias=None)",
         input=lambda g, weight: g @ weight if weight.ndim == 2 else g.unsqueeze(-1) * weight,
         weight=lambda g, input, weight_shape: g.mT @ input if g.ndim == 2 == input.ndim else turned(g, input, weight_shape),
-        bias=lambda g: g)
+        bias=lambda g: g,
+        forward={"input": lambda t, weight: torch.nn.functional.linear(t, weight),
+                 "weight": lambda t, input: torch.nn.functional.linear(input, t), "bias": lambda t: t})
 defrule("bilinear(input1, input2, weight, bias=None)",
         input1=lambda g, input2, weight: torch.einsum("...o,oij,...j->...i", g, weight, input2),
         input2=lambda g, input1, weight: torch.einsum("...o,oij,...i->...j", g, weight, input1),
         weight=lambda g, input1, input2: torch.einsum("...o,...i,...j->oij", g, input1, input2), bias=lambda g: g)
 defrule("addmm(input, mat1, mat2, *, beta=1, alpha=1)", input=lambda g, beta: scaled(g, beta),
-        mat1=lambda g, mat2, alpha: scaled(g @ mat2.mT, alpha), mat2=lambda g, mat1, alpha: scaled(mat1.mT @ g, alpha))
+        mat1=lambda g, mat2, alpha: scaled(g @ mat2.mT, alpha), mat2=lambda g, mat1, alpha: scaled(mat1.mT @ g, alpha),
+        forward={"input": lambda t, beta: scaled(t, beta), "mat1": lambda t, mat2, alpha: scaled(t @ mat2, alpha),
+                 "mat2": lambda t, mat1, alpha: scaled(mat1 @ t, alpha)})
 defrule("addmv(input, mat, vec, *, beta=1, alpha=1)", input=lambda g, beta: scaled(g, beta),
-        mat=lambda g, vec, alpha: scaled(torch.outer(g, vec), alpha), vec=lambda g, mat, alpha: scaled(mat.mT @ g, alpha))
+        mat=lambda g, vec, alpha: scaled(torch.outer(g, vec), alpha), vec=lambda g, mat, alpha: scaled(mat.mT @ g, alpha),
+        forward={"input": lambda t, beta: scaled(t, beta), "mat": lambda t, vec, alpha: scaled(t @ vec, alpha),
+                 "vec": lambda t, mat, alpha: scaled(mat @ t, alpha)})
 defrule("addr(input, vec1, vec2, *, beta=1, alpha=1)", input=lambda g, beta: scaled(g, beta),
         vec1=lambda g, vec2, alpha: scaled(g @ vec2, alpha), vec2=lambda g, vec1, alpha: scaled(g.mT @ vec1, alpha))
 defrule("baddbmm(input, batch1, batch2, *, beta=1, alpha=1)", input=lambda g, beta: scaled(g, beta),
-        batch1=lambda g, batch2, alpha: scaled(g @ batch2.mT, alpha), batch2=lambda g, batch1, alpha: scaled(batch1.mT @ g, alpha))
+        batch1=lambda g, batch2, alpha: scaled(g @ batch2.mT, alpha), batch2=lambda g, batch1, alpha: scaled(batch1.mT @ g, alpha),
+        forward={"input": lambda t, beta: scaled(t, beta), "batch1": lambda t, batch2, alpha: scaled(t @ batch2, alpha),
+                 "batch2": lambda t, batch1, alpha: scaled(batch1 @ t, alpha)})
 defrule("addbmm(input, batch1, batch2, *, beta=1, alpha=1)", input=lambda g, beta: scaled(g, beta),
         batch1=lambda g, batch2, alpha: scaled(g @ batch2.mT, alpha), batch2=lambda g, batch1, alpha: scaled(batch1.mT @ g, alpha))
 
@@ -57,7 +71,9 @@ defrule("addbmm(input, batch1, batch2, *, beta=1, alpha=1)", input=lambda g, bet
 multi_dot = defrule("linalg.multi_dot(tensors)", joint=("tensors", lambda g, tensors, wanted: multi_dot_cotangents(g, tensors, wanted))).call
 einsum_of_two = defrule("einsum_of_two(input, other, equation)", function=lambda a, b, equation: torch.einsum(equation, a, b),
                         input=lambda g, input_shape, other, equation: contracted(g, equation, 0, (input_shape, other.shape), other),
-                        other=lambda g, input, other_shape, equation: contracted(g, equation, 1, (input.shape, other_shape), input)).call
+                        other=lambda g, input, other_shape, equation: contracted(g, equation, 1, (input.shape, other_shape), input),
+                        forward={"input": lambda t, other, equation: torch.einsum(equation, t, other),
+                                 "other": lambda t, input, equation: torch.einsum(equation, input, t)}).call
 einsum_of_many = defrule("einsum_of_many(equation, tensors)", function=lambda equation, tensors: torch.einsum(equation, *tensors),
                          joint=("tensors", lambda g, equation, tensors, wanted: einsum_cotangents(g, equation, tensors, wanted))).call
 

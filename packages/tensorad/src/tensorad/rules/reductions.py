@@ -74,9 +74,11 @@ differences = linear("diff(input, n=1, dim=-1)",
 defrule("logsumexp(input, dim, keepdim=False)", "special.logsumexp",
         input=lambda g, input, dim, out: kept(g, input.shape, dim) * shares(input, dim, out))
 softmax = defrule("softmax(input, dim, dtype=None)", "special.softmax",
-                  input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype)).call
+                  input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype),
+                  forward={"input": lambda t, dim, out: out * (t - (out * t).sum(dim, True))}).call
 log_softmax = defrule("log_softmax(input, dim, dtype=None)", "special.log_softmax",
-                      input=lambda g, dim, out: log_softmax_pull(g, out, dim, g.dtype)).call
+                      input=lambda g, dim, out: log_softmax_pull(g, out, dim, g.dtype),
+                      forward={"input": lambda t, dim, out: t - (out.exp() * t).sum(dim, True)}).call
 defrule("_softmax(input, dim, half_to_float)", input=lambda g, dim, out: softmax_pull(g, out, dim, g.dtype))
 defrule("_log_softmax(input, dim, half_to_float)", input=lambda g, dim, out: log_softmax_pull(g, out, dim, g.dtype))
 defrule("_softmax_backward_data(grad_output, output, dim, input_dtype)",
