@@ -129,7 +129,7 @@ CONVENTIONS = [
     Convention("prod", "`prod` of [0, 2, 3]", "[6, 0, 0]", "the same", "[6, 0, 0]"),
     Convention("prod", "`prod` of [0, 0, 3], also at second order", "[0, 0, 0], right", "the same", "[0, 0, 0], right"),
     Convention("where", "`where(x > 0, log(x), 0)` at 0", "NaN", "NaN", "NaN: the branch not taken has slope inf, and 0 times inf is NaN"),
-    Convention("where", "the same in forward mode", "0", "0", "has no forward mode yet; that the two modes differ here is worth knowing"),
+    Convention("where", "the same in forward mode", "0", "0", "0: a tangent takes the branch that was taken, a cotangent goes back through both"),
     Convention("where", "`where(x > 0, log(where(x > 0, x, 1)), 0)` at 0", "0", "0", "0: the way out"),
     Convention("atan2", "`atan2(0, 0)`", "0; −0 (fwd NaN)", "NaN", "0; −0", lambda input, other: (input == 0) & (other == 0)),
     Convention("asin acos", "`asin(x)`, `acos(x)` at 1", "inf, −inf", "the same", "inf, −inf"),

@@ -108,7 +108,7 @@ def defrule(
         >>> g.gradient(y, x)
         Tensor(12.)
     """
-    op, call, ours = made(signature, function, outputs, joint, needed_for, linear, rules)
+    op, call, ours = made(signature, function, outputs, joint, needed_for, linear, rules, forward)
     name = op.name
     if not ours and name in OPS:
         take_over(OPS[name], call)
@@ -125,6 +125,7 @@ def made(
     needed_for: Mapping[str, str] | None,
     linear: bool,
     rules: dict[str, Rule],
+    forward: Mapping[str, Rule] | None = None,
 ) -> tuple[Op, Callable[..., Any], bool]:
     """The op of a row that `defrule` describes, its call, and whether it is one of our own tables."""
     name = signature.partition("(")[0]
@@ -183,6 +184,8 @@ def _check_forward(op: Op, forward: Mapping[str, Rule]) -> bool:
         raise RuleError(
             f"{op.signature}: forward= has a rule for each of {', '.join(op.rules)}, and not for {', '.join(forward)}"
         )
+    if forward and isinstance(op, OpWithOutputs):
+        raise RuleError(f"{op.signature}: forward= is for ops with one output")
     for rule in forward.values():
         _check_function(op.signature, rule)
     return bool(forward)

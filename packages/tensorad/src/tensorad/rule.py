@@ -7,7 +7,7 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -33,10 +33,12 @@ class RuleCard:
     source: str  # the row, or the function, as it stands in the file, and the helpers that it names
     file: str
     internal: bool = False  # no function of torch's, but an op of tensorad's own that rules are written in
+    forward: dict[str, str] = field(default_factory=dict)  # operand -> its share of the tangent, if not by transposing
 
     def __repr__(self) -> str:
         lines = [f"{self.name}: {'internal; ' * self.internal}{_KINDS[self.kind]}"]
         lines += [f"  {operand}: {formula}" for operand, formula in self.formulas.items()]
+        lines += [f"  forward, {operand}: {formula}" for operand, formula in self.forward.items()]
         if self.formulas:
             lines.append(f"  saves {', '.join(self.saves) or 'nothing'}")
         lines += [f"  {note}" for note in self.notes]
@@ -102,13 +104,14 @@ def call_of(function: Any) -> Any:
 def _of_op(op: Op, names: list[str]) -> RuleCard:
     rules = {operands: inspect.unwrap(each) for operands, each in op.rules.items()}
     formulas = {", ".join(operands.split()): formula(each) for operands, each in rules.items()}
+    forward = {", ".join(operands.split()): formula(each) for operands, each in op.pushes.items()}
     first = next(iter(rules.values()))
     source = "\n\n".join([_row(op), *_helpers(first, _innermost(first.__code__, ast.stmt))])
     saved = [name for name in op.saves if name != "wanted"]  # which is told to the rule when it runs
     saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in saved]
     kind, file = "linear op" if op.linear else "op", _file(first.__code__)
     internal = file.startswith("rules/") and not any(find(name) or find(f"__{name}__") for name in names)
-    return RuleCard(_shown(op.signature), kind, formulas, saves, _notes(names), source, file, internal)
+    return RuleCard(_shown(op.signature), kind, formulas, saves, _notes(names), source, file, internal, forward)
 
 
 def _shown(name: str) -> str:
