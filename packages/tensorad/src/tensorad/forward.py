@@ -75,7 +75,10 @@ class Forward(Watcher, Entry):
         return self.tangents.get(node)
 
     def made(self, tensor: Tensor, args: Any, kwargs: Any) -> None:
-        """Work out the tangent of what an op has just made, and forget how it was made if nobody else needs that."""
+        """Work out the tangent of what an op has just made, and forget how it was made if nobody else needs that.
+
+        Of nested ones the outermost is first: to the others, the value of the op has its tangent already.
+        """
         node: Any = tensor.node
         tangents = [self.tangent(parent) for parent in node.parents]
         if any(tangent is not None for tangent in tangents):
@@ -89,7 +92,7 @@ class Forward(Watcher, Entry):
                 recording.reset(token)
             if found is not None:
                 self.tangents[node] = found
-        if not self.outer and (len(node.contexts) == 1 or all(isinstance(each, Forward) for each in node.contexts)):
+        if node.contexts.watchers[-1] is self and all(isinstance(each, Forward) for each in node.contexts):
             node.op, node.parents, node.saved, node.version = None, (), (), 0
 
 

@@ -27,7 +27,7 @@ class Contexts(frozenset[Any]):
     deep the nesting. The numbers alone could not tell: another thread, or another task, takes numbers in between.
     While a gradient is recorded, `site` is the line that asked for it, and all that is recorded then belongs there.
     Where all were entered with torch's grad mode on, `follows` says that a `torch.no_grad()` block stops the recording.
-    `watchers` are shown each op as it is recorded, with its arguments (see watching.py), those of the innermost first.
+    `watchers` are shown each op as it is recorded, with its arguments (see watching.py), those of the outermost first.
     """
 
     __slots__ = ("entries", "follows", "site", "watchers")
@@ -35,7 +35,7 @@ class Contexts(frozenset[Any]):
     def __new__(cls, entries: tuple[Any, ...], site: Any = None) -> "Contexts":
         self = super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
         self.entries, self.site, self.follows = entries, site, all(entry.grad_mode for entry in self)
-        self.watchers = tuple([watcher for entry in reversed(entries) if entry in self for watcher in entry.watchers])
+        self.watchers = tuple([watcher for entry in entries if entry in self for watcher in entry.watchers])
         return self
 
 
