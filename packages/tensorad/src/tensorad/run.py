@@ -38,7 +38,7 @@ class Run:
         args, self.nest = fresh(f, args, argnums)
         self.sources, self.structure = tree.flatten(self.nest)
         with Grad(f"{transform}({name_of(f)})") as self.context:
-            returned, self.aux = split(f, f(*args, **kwargs), has_aux)
+            returned, aux = split(f, f(*args, **kwargs), has_aux)
             self.outputs, self.out_structure = outputs_of(f, returned)
             self.target = bundle.call(self.outputs)
         self.nodes = {each.node or each.leaf() for each in self.sources}
@@ -46,7 +46,7 @@ class Run:
             recorded = output.node in self.nodes or (output.node and self.context in output.node.contexts)
             if self.context.cuts and not recorded:
                 raise not_recorded(self.context, output)
-        self.value = released(returned)
+        self.value, self.aux = released(returned), released(aux)
 
     def pull(self, cotangents: Any) -> Any:
         """The cotangents of the arguments, for those of the value."""
@@ -89,14 +89,16 @@ def fresh(f: Function, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any]
     for place in chosen:
         if not -len(args) <= place < len(args):
             raise ArgumentError(f"argnums={argnums!r}, and {name_of(f)} was called with {len(args)} arguments")
-    args = list(args)
+    args, sources = list(args), list(args)
     for place in {place % len(args) for place in chosen}:
         values, structure = tree.flatten(args[place])
         renewed = [
             _renewed(value, f"argument {place}{tree.path(args[place], index)}") for index, value in enumerate(values)
         ]
-        args[place] = tree.unflatten(structure, renewed)
-    return args, tuple([args[place] for place in chosen]) if isinstance(argnums, tuple) else args[argnums]
+        sources[place] = tree.unflatten(structure, renewed)
+        # Others of the same value for the function, which may write x *= 2: that would put another value into a source.
+        args[place] = tree.unflatten(structure, [Tensor(each.data, each.leaf()) for each in renewed])
+    return args, tuple([sources[place] for place in chosen]) if isinstance(argnums, tuple) else sources[argnums]
 
 
 def _renewed(value: Any, what: str) -> Tensor:
@@ -122,7 +124,7 @@ def split(f: Function, returned: Any, has_aux: bool) -> tuple[Any, tuple[Any, ..
         return returned, ()
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise ArgumentError(f"has_aux: {name_of(f)} returns a pair, and it returned {kind_of(returned)}")
-    return returned[0], (released(returned[1]),)
+    return returned[0], (returned[1],)
 
 
 def outputs_of(f: Function, returned: Any) -> tuple[list[Tensor], Any]:

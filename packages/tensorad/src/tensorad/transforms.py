@@ -159,7 +159,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
         returned, aux = split(f, f(*args), has_aux)
         outputs, structure = outputs_of(f, returned)
         found = [mode.tangent(each.node) for each in outputs]
-    return released(returned), tree.unflatten(structure, list(map(tangent_of, outputs, found))), *aux
+    return released(returned), tree.unflatten(structure, list(map(tangent_of, outputs, found))), *released(aux)
 
 
 def jacobian(
