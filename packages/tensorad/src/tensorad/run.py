@@ -65,7 +65,9 @@ class Run:
     def push(self, tangents: Any) -> Any:
         """The tangents of the value, for those of the arguments."""
         found = self._pushed(directions(self.sources, self.structure, tangents))
-        return tree.unflatten(self.out_structure, list(map(tangent_of, self.outputs, found)))
+        results = list(map(tangent_of, self.outputs, found))
+        unalias(results, tree.flatten(tangents)[0])
+        return tree.unflatten(self.out_structure, results)
 
     def _pushed(self, tangents: dict[Any, Any]) -> list[Any]:
         target = self.target.node

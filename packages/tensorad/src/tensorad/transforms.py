@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from tensorad import tree
+from tensorad.arguments import unalias
 from tensorad.errors import ArgumentError, ShapeError
 from tensorad.forward import Forward
 from tensorad.run import (
@@ -158,8 +159,10 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
     with Forward(directions(*tree.flatten(sources), tuple(tangents))) as mode:
         returned, aux = split(f, f(*args), has_aux)
         outputs, structure = outputs_of(f, returned)
-        found = [mode.tangent(each.node) for each in outputs]
-    return released(returned), tree.unflatten(structure, list(map(tangent_of, outputs, found))), *released(aux)
+        reached = [mode.tangent(each.node) for each in outputs]
+    found = list(map(tangent_of, outputs, reached))
+    unalias(found, tree.flatten(tangents)[0])
+    return released(returned), tree.unflatten(structure, found), *released(aux)
 
 
 def jacobian(

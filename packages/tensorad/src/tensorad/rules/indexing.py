@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tensorad.errors import ArgumentError, NoRuleError
-from tensorad.op import composed, linear
+from tensorad.op import composed, defrule, linear
 from tensorad.operands import plain
 from tensorad.rules.linear import scaled
 
@@ -68,10 +68,10 @@ put = linear("put(input, index, source, accumulate=False)",
              input=lambda g, index, accumulate: g if accumulate else g.put(index, g.new_zeros(index.shape)),
              source=lambda g, index, source_shape: g.take(index).reshape(source_shape)).call
 
-# Rows of a table.
-embedding = linear("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
-                   weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
-                   embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
+# Rows of a table. It is not called linear: the row at `padding_idx` is a constant to the rule, and not to the function.
+embedding = defrule("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
+                    weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
+                    embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
 embedding_sums = linear("embedding_sums(g, indices, count, padding, by_frequency)", function=torch.ops.aten.embedding_dense_backward,
                         g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
 
