@@ -1,0 +1,34 @@
+"""Every block of the pages below runs, one after the other as a reader would, and prints what stands below it."""
+
+import contextlib
+import io
+import linecache
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_BLOCKS = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", flags=re.DOTALL)
+_MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between machines
+
+
+@pytest.mark.parametrize(
+    ("page", "least"), [("README.md", 4), ("docs/own-rules.md", 6), ("docs/functions.md", 8)], ids=lambda each: str(each)
+)
+def test_blocks_print_what_stands_below_them(page: str, least: int) -> None:
+    found = _BLOCKS.findall((ROOT / page).read_text())
+    blocks = [(code, shown) for code, shown in found if not code.startswith("%")]  # magics run elsewhere, in a shell
+    assert len(blocks) >= least
+    scope: dict[str, object] = {}
+    name = Path(page).name
+    for code, expected in blocks:
+        assert "print" not in code or expected, "a block that prints is followed by its output"
+        printed = io.StringIO()
+        # Under a name of its own, so that messages can quote the line.
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            exec(compile(code, name, "exec"), scope)
+        assert _MEASURED.sub("...", printed.getvalue()) == _MEASURED.sub("...", expected)
