@@ -13,7 +13,6 @@ from torch import nn
 import tensorad as ts
 from tensorad.node import recording
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.func.jvp's own, at its first call
 
 
@@ -87,18 +86,20 @@ def orders(names: tuple[str, ...]) -> int:
 
 
 def some(depth: int, count: int) -> list[tuple[str, ...]]:
-    """Nests of this depth to at most the fifth order, chosen once and for all."""
-    nests = [names for names in itertools.product(STEPS, repeat=depth) if orders(names) <= 5]
+    """Nests of this depth to at most the fourth order, chosen once and for all."""
+    nests = [names for names in itertools.product(STEPS, repeat=depth) if orders(names) <= 4]
     return random.Random(depth).sample(nests, count)
 
 
-@pytest.mark.parametrize("names", [(name,) for name in STEPS] + list(itertools.product(STEPS, repeat=2)), ids=" of ".join)
+@pytest.mark.parametrize(
+    "names", [(name,) for name in STEPS] + list(itertools.product(STEPS, repeat=2)), ids=" of ".join
+)
 def test_nests_of_two(names: tuple[str, ...]) -> None:
     x = rand(3)
     agree(nest(names, 0)(ts.tensor(x)), nest(names, 1)(x))
 
 
-@pytest.mark.parametrize("names", some(3, 60) + some(4, 20), ids=" of ".join)
+@pytest.mark.parametrize("names", some(3, 60) + some(4, 30), ids=" of ".join)
 def test_nests_of_three_and_four(names: tuple[str, ...]) -> None:
     x = rand(3)
     agree(nest(names, 0)(ts.tensor(x)), nest(names, 1)(x), rtol=1e-7, atol=1e-8)

@@ -15,7 +15,9 @@ _MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between ma
 
 
 @pytest.mark.parametrize(
-    ("page", "least"), [("README.md", 4), ("docs/own-rules.md", 6), ("docs/functions.md", 8)], ids=lambda each: str(each)
+    ("page", "least"),
+    [("README.md", 4), ("docs/own-rules.md", 6), ("docs/functions.md", 8)],
+    ids=lambda each: str(each),
 )
 def test_blocks_print_what_stands_below_them(page: str, least: int) -> None:
     found = _BLOCKS.findall((ROOT / page).read_text())

@@ -136,7 +136,7 @@ def made(
     kind = KINDS[bool(joint), outputs]
     op = kind(signature, dict([joint]) if joint else rules, found[0])
     op.linear = linear
-    op.pushes = {key: forward[key] for key in op.rules} if _check_forward(op, forward or {}) else {}
+    op.pushes = _in_order(op, forward) if forward else {}
     if isinstance(op, JointOp) and needed_for:
         op.needed_for = needed_for
     # The rows of our own tables are tested, so they are not checked at each import.
@@ -178,17 +178,17 @@ def check_row(op: Op) -> None:
     _check_defaults(op, declared)
 
 
-def _check_forward(op: Op, forward: Mapping[str, Rule]) -> bool:
-    """Whether there are forward rules; if so, that there is one for each reverse rule, and that they can be read."""
-    if forward and {*forward} != {*op.rules}:
+def _in_order(op: Op, forward: Mapping[str, Rule]) -> dict[str, Rule]:
+    """The forward rules in the order of the reverse ones; there must be one for each, that can be read."""
+    if {*forward} != {*op.rules}:
         raise RuleError(
             f"{op.signature}: forward= has a rule for each of {', '.join(op.rules)}, and not for {', '.join(forward)}"
         )
-    if forward and isinstance(op, OpWithOutputs):
+    if isinstance(op, OpWithOutputs):
         raise RuleError(f"{op.signature}: forward= is for ops with one output")
     for rule in forward.values():
         _check_function(op.signature, rule)
-    return bool(forward)
+    return {key: forward[key] for key in op.rules}
 
 
 def _names(rule: Rule) -> tuple[str, ...]:
