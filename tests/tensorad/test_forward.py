@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from oracle import rand
+from oracle import differentiable, rand
 from torch.nn import functional
 
 import tensorad as ts
@@ -408,7 +408,7 @@ def test_given_rules_agree_with_transposed_ones() -> None:
         "matmul": (m, m), "mm": (m, m), "bmm": (m[None], m[None]), "mv": (m, v), "dot": (v, v),
         "nn.functional.linear": (m, m, v), "addmm": (m, m, m), "addmv": (v, m, v),
         "baddbmm": (m[None], m[None], m[None]), "tensordot": (m, m), "einsum_of_two": (m, m, "ij,jk->ik"),
-        "softmax": (m, 1), "log_softmax": (m, 1), "conv1d": (m[None], m[None], v[:1]),
+        "embedding": (m, torch.tensor([0, 2, 1, 2]), 1, True), "softmax": (m, 1), "log_softmax": (m, 1), "conv1d": (m[None], m[None], v[:1]),
         "conv2d": (m[None, None], m[None, None], v[:1]), "conv3d": (m[None, None, None], m[None, None, None], v[:1]),
     }  # fmt: skip
     given = {
@@ -418,10 +418,10 @@ def test_given_rules_agree_with_transposed_ones() -> None:
     assert {*calls} == {*ours}
     for name, arguments in calls.items():
         op = ours[name]
-        tensors = [ts.tensor(each) if isinstance(each, torch.Tensor) else each for each in arguments]
+        tensors = [ts.tensor(each) if differentiable(each) else each for each in arguments]
         with ts.Grad():
             node = op.call(*tensors).node
-        full = [rand(*each.shape, seed=place) for place, each in enumerate(arguments) if isinstance(each, torch.Tensor)]
+        full = [rand(*each.shape, seed=place) for place, each in enumerate(arguments) if differentiable(each)]
         for without in (None, *range(len(full) if len(full) > 1 else 0)):
             tangents = [None if place == without else each for place, each in enumerate(full)]
             found, pushes = push(node, node.saved, tangents), op.pushes

@@ -71,7 +71,9 @@ put = linear("put(input, index, source, accumulate=False)",
 # Rows of a table. It is not called linear: the row at `padding_idx` is a constant to the rule, and not to the function.
 embedding = defrule("embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False)",
                     weight=lambda g, weight_shape, indices, padding_idx, scale_grad_by_freq:
-                    embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq)).call
+                    embedding_sums(g, indices, weight_shape[0], padding_idx, scale_grad_by_freq),
+                    forward={"weight": lambda t, indices, padding_idx, scale_grad_by_freq:
+                             embedding_shares(t, indices, padding_idx, scale_grad_by_freq)}).call
 embedding_sums = linear("embedding_sums(g, indices, count, padding, by_frequency)", function=torch.ops.aten.embedding_dense_backward,
                         g=lambda g, indices, padding, by_frequency: embedding_shares(g, indices, padding, by_frequency))
 
