@@ -408,7 +408,8 @@ def test_given_rules_agree_with_transposed_ones() -> None:
         "matmul": (m, m), "mm": (m, m), "bmm": (m[None], m[None]), "mv": (m, v), "dot": (v, v),
         "nn.functional.linear": (m, m, v), "addmm": (m, m, m), "addmv": (v, m, v),
         "baddbmm": (m[None], m[None], m[None]), "tensordot": (m, m), "einsum_of_two": (m, m, "ij,jk->ik"),
-        "embedding": (m, torch.tensor([0, 2, 1, 2]), 1, True), "softmax": (m, 1), "log_softmax": (m, 1), "conv1d": (m[None], m[None], v[:1]),
+        "embedding": (m, torch.tensor([0, 2, 1, 2]), 1, True),
+        "softmax": (m, 1), "log_softmax": (m, 1), "conv1d": (m[None], m[None], v[:1]),
         "conv2d": (m[None, None], m[None, None], v[:1]), "conv3d": (m[None, None, None], m[None, None, None], v[:1]),
     }  # fmt: skip
     given = {
