@@ -193,9 +193,10 @@ def test_torchs_errors_pass_through() -> None:
 
 def test_the_source_of_a_call_can_be_read() -> None:
     op = Op("tested(input, other)", {"input": lambda g, other: g * other}, torch.mul)
-    assert (
-        "parents = ((input.node or input.leaf()) if type(input) is Tensor else None if input_data is input" in op.source
+    parents = (
+        "((input.node or input.leaf()) if type(input) is Tensor else None if input_data is input else leaf_of(input)"
     )
+    assert f"parents, shape, dtype = {parents}" in op.source
     assert "saved = (other_data, )" in op.source
 
 

@@ -25,11 +25,13 @@ BY_VALUE = {"cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nan
 POOLS = {f"{kind}max_pool{count}d" for kind in ("", "adaptive_") for count in (1, 2, 3)}
 POOLS |= {"fractional_max_pool2d", "fractional_max_pool3d"}
 UNPOOLS = {"_C._nn.max_unpool2d", "_C._nn.max_unpool3d"}  # of values for the same place, one is kept
-OTHERS = {"nextafter", "raised", "rrelu_training"}  # all but the input; a clamp that passes; slopes by sign
+# All but the padding's row; all but the input; a clamp that passes; slopes by sign.
+OTHERS = {"embedding", "nextafter", "raised", "rrelu_training"}
 # Ops with samples that call linear ones of other names.
 PARENTS = {"affine_grid", "atleast_3d", "grid_sample", "istft", "nll_loss", "repeat_interleave", "stft"}
 # What the database has none for: an op's name, its arguments.
 SAMPLES = [
+    ("embedding_sums", rand(2, 3), torch.tensor([1, 0]), 4, -1, False),
     ("_fft_c2r", rand(2, 3, dtype=torch.complex128), [1], 0, 5),
     ("_fft_r2c", rand(2, 5), [1], 0, True),
     ("add_scaled", rand(3), rand(3), 2),

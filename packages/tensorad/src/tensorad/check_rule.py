@@ -27,11 +27,10 @@ from tensorad.gradcheck import (
     warn_of_few_digits,
     weights,
 )
-from tensorad.node import Node, differentiable
+from tensorad.node import Entry, Node, differentiable
 from tensorad.operands import plain
 from tensorad.several import Parts, Shapes
 from tensorad.site import miscounted, misfit, name_of
-from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 
 
@@ -76,7 +75,7 @@ def check_rule(function: Callable[..., Any] | Op, *examples: Any) -> None:
                 "values, such as ts.tensor(2.0, dtype=ts.float64)"
             )
         try:
-            with stop_gradient(), torch.random.fork_rng(devices=[]):
+            with Entry(), torch.random.fork_rng(devices=[]):
                 _check_values(call, inputs)
                 _check_rules(call, inputs)
                 _check_gradients(call, inputs)

@@ -20,9 +20,8 @@ from tensorad import tree
 from tensorad.differences import Difference, Point, Verdict, difference, judged, largest, steps_for
 from tensorad.errors import ArgumentError, PrecisionWarning
 from tensorad.grad import Grad
-from tensorad.node import differentiable
+from tensorad.node import Entry, differentiable
 from tensorad.operands import plain
-from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 from tensorad.why import cuts
 
@@ -369,7 +368,7 @@ def gradcheck(function: Function, *inputs: Any, order: int = 2) -> bool:
             "values, such as ts.tensor(2.0, dtype=ts.float64)"
         )
     warn_of_few_digits(given, stacklevel=3)
-    with stop_gradient(), torch.random.fork_rng(devices=[]):
+    with Entry(), torch.random.fork_rng(devices=[]):
         found = compare(function, given, order)
     for line in found.sampled:
         print(line)
