@@ -1,4 +1,4 @@
-"""What the README promises beside its blocks, which test_pages.py runs."""
+"""What the README promises beside its blocks, which test_documents.py runs."""
 
 import re
 from pathlib import Path
