@@ -488,10 +488,14 @@ def checkpoints(effort: Effort) -> Row:
 def checkpointed(kind: Callable[[Program], Any], use: bool) -> Callable[[], Any]:
     """The gradient of `deep` by an engine, with its own checkpoints or without."""
     program = deep()
-    wrap = {
-        (Tensorad, True): lambda block, x: ts.checkpoint(block)(x),
-        (Torch, True): lambda block, x: torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False),
-    }.get((kind, use), lambda block, x: block(x))
+
+    def wrap(block: Any, x: Any) -> Any:
+        if not use:
+            return block(x)
+        if kind is Tensorad:
+            return ts.checkpoint(block)(x)
+        return torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)
+
     return kind(program._replace(for_torch=lambda params: program.for_torch(params, wrap))).gradient
 
 

@@ -32,6 +32,7 @@ from tensorad.operands import plain
 from tensorad.several import Parts, Shapes
 from tensorad.site import miscounted, misfit, name_of
 from tensorad.tensor import Tensor
+from tensorad.walk import ancestors
 
 
 def check_rule(function: Callable[..., Any] | Op, *examples: Any) -> None:
@@ -172,14 +173,9 @@ def _check_rules(call: Any, inputs: Inputs) -> None:
 
 def _recorded(g: Grad, outputs: Sequence[Tensor]) -> list[Node]:
     """The applications of ops that `outputs` were computed by, in `g`."""
-    reached = [output.node for output in outputs if output.node and g in output.node.contexts]
-    seen = set(reached)
-    for node in reached:  # which grows
-        for parent in node.parents:
-            if parent is not None and parent not in seen and g in parent.contexts:
-                seen.add(parent)
-                reached.append(parent)
-    return sorted(seen, key=lambda node: node.number, reverse=True)
+    inside = lambda node: g in node.contexts  # noqa: E731
+    reached = filter(inside, ancestors([output.node for output in outputs], inside))
+    return sorted(reached, key=lambda node: node.number, reverse=True)
 
 
 def _check_rule_of(node: Node, seeds: dict[int, torch.Tensor]) -> None:

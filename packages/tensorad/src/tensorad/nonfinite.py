@@ -13,6 +13,7 @@ from tensorad.operands import plain
 from tensorad.several import Outputs
 from tensorad.site import line_of, name_of
 from tensorad.tensor import Tensor
+from tensorad.walk import ancestors
 from tensorad.watching import Pull, Watcher
 
 _SHOWN = 3  # entries in a message
@@ -112,13 +113,7 @@ def order_of(target: Node) -> int:
     What one backward pass recorded shares its Contexts, and is of a higher order than what it was given.
     """
     orders: dict[Any, int] = {None: 0}
-    todo, reached = [target], {target}
-    for node in todo:  # which grows
-        for parent in node.parents:
-            if parent is not None and parent not in reached:
-                reached.add(parent)
-                todo.append(parent)
-    for node in sorted(todo, key=lambda node: node.number):
+    for node in sorted(ancestors([target]), key=lambda node: node.number):
         in_a_pass = getattr(node.contexts, "site", None) is not None
         orders[node] = max(
             [

@@ -8,21 +8,13 @@ import torch
 from tensorad.node import Node
 from tensorad.several import JointOpWithOutputs
 from tensorad.tensor import Tensor
+from tensorad.walk import ancestors
 
 
 def boundary(outputs: Iterable[Tensor], started: int) -> list[Node]:
     """The nodes from before number `started` that `outputs` depend on."""
-    todo: list[Any] = [output.node for output in outputs]
-    seen: set[Any] = {None}
-    sources: list[Node] = []
-    for node in todo:  # which grows
-        if node not in seen:
-            seen.add(node)
-            if node.number < started:
-                sources.append(node)
-            else:
-                todo.extend(node.parents)
-    return sources
+    reached = ancestors([output.node for output in outputs], lambda node: node.number >= started)
+    return [node for node in reached if node.number < started]
 
 
 def depending(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tensorad.errors import NotRecordedError
 from tensorad.node import Node
 from tensorad.site import line, line_of, name_of, name_of_context
+from tensorad.walk import ancestors
 
 if TYPE_CHECKING:
     from tensorad.grad import Grad
@@ -134,18 +135,8 @@ def path_between(target: Node, source: Node) -> list[Node]:
 
 def ends(context: "Grad", target: Node) -> list[Node]:
     """Where the walk back from `target` ends: the first few leaves, as seen by `context`."""
-    found: list[Node] = []
-    seen, todo = {target}, [target]
-    while todo and len(found) < 5:
-        node = todo.pop()
-        if context not in node.contexts:
-            found.append(node)
-            continue
-        for parent in node.parents:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                todo.append(parent)
-    return found
+    reached = ancestors([target], lambda node: context in node.contexts)
+    return [node for node in reached if context not in node.contexts][:5]
 
 
 def describe(node: Node) -> str:

@@ -425,6 +425,7 @@ def norm_slope(g: Any, x: Any, ord: float, dim: Any, out: Any) -> Any:
     if abs(ord) == math.inf:
         return shared(g, (largest if ord > 0 else smallest)(x.abs(), out, dim), dim) * sign
     size = x.abs() if ord > 1 else nonzero(x.abs())
+    g = g.masked_fill(out == 0, 0) if ord < 0 else g  # it stays 0, whatever the others are
     return kept(g * nonzero(out) ** (1 - ord), x.shape, dim) * (sign * size ** (ord - 1))
 
 
