@@ -3,12 +3,12 @@
 PyTorch holds the numbers; every derivative is worked out here, in contexts that nest, to any order.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad import corners, creation, operators, pieces, random, rules, tree
-from tensorad.check_rule import check_rule
+from tensorad import creation, operators, pieces, random, rules, tree
 from tensorad.checkpoint import checkpoint
 from tensorad.creation import tensor
 from tensorad.errors import (
@@ -29,7 +29,6 @@ from tensorad.errors import (
     UnconnectedWarning,
 )
 from tensorad.grad import Grad
-from tensorad.gradcheck import gradcheck
 from tensorad.modules import functional_call
 from tensorad.notebook import load_ipython_extension, unload_ipython_extension
 from tensorad.op import OPS as _OPS
@@ -42,13 +41,17 @@ from tensorad.stop import stop_gradient
 from tensorad.tensor import Tensor
 from tensorad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
-corners.attach()
+if TYPE_CHECKING:
+    from tensorad.compare import gradcheck
+    from tensorad.examine import check_rule
+
 creation.attach()
 pieces.attach()
 operators.attach()
 
 __version__ = "0.1.0"
 
+_TOOLS = {"check_rule": "tensorad.examine", "gradcheck": "tensorad.compare"}  # imported when they are asked for
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 __all__ = [
     "ArgumentError",
@@ -96,6 +99,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """The ops of the table under torch's names (`sin`, `matmul`, ...), the functions that make tensors, the dtypes."""
+    if name in _TOOLS:
+        return getattr(import_module(_TOOLS[name]), name)
     if name in _OPS:
         return _OPS[name]
     if name in _DTYPES:

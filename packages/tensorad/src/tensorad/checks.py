@@ -4,13 +4,13 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tensorad.errors import ArgumentError
 from tensorad.node import Node, recording
-from tensorad.nonfinite import NonFinite
 from tensorad.several import Parts
 from tensorad.tensor import Tensor
 from tensorad.watching import Pull, Watcher
@@ -18,7 +18,8 @@ from tensorad.watching import Pull, Watcher
 if TYPE_CHECKING:
     from tensorad.grad import Grad
 
-CHECKS: dict[str, Callable[[], Watcher]] = {"nan": NonFinite}  # and "corners": see corners.py
+# What makes the watcher of each check: imported when it is asked for.
+CHECKS = {"nan": "tensorad.nonfinite:NonFinite", "corners": "tensorad.corners:CornerWatcher"}
 
 
 def watchers(check: str | tuple[str, ...]) -> tuple[Watcher, ...]:
@@ -27,7 +28,7 @@ def watchers(check: str | tuple[str, ...]) -> tuple[Watcher, ...]:
     for name in names:
         if name not in CHECKS:
             raise ArgumentError(f"check is one of {', '.join(map(repr, CHECKS))}, or a tuple of them, not {name!r}")
-    return tuple([CHECKS[name]() for name in names])
+    return tuple([resolve_name(CHECKS[name])() for name in names])
 
 
 def wrapping(context: "Grad", target: Node, masked: bool) -> AbstractContextManager[Callable[[Node, Any], Any] | None]:

@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from tensorad.checks import CHECKS
 from tensorad.conventions import CONVENTIONS, Convention, Entries, any_cotangent
 from tensorad.errors import ConventionWarning
 from tensorad.node import Node, recording
@@ -288,8 +287,3 @@ def _levels() -> int:
 
 
 _TORCH = str(Path(torch.__file__).parent)  # torch.vmap stands between us and the user
-
-
-def attach() -> None:
-    """Let `Grad(check="corners")` look for corners."""
-    CHECKS["corners"] = CornerWatcher

@@ -1,8 +1,7 @@
 """`g.memory()`: what the nodes of a recording have saved, and how much that is."""
 
 import gc
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import optree
 import torch
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 _SHOWN = 20  # rows of a report
 
 
-@dataclass(frozen=True)
-class Saved:
+class Saved(NamedTuple):
     """What one node has saved: the bytes of memory behind it, the op, the user's line, and the shapes by name."""
 
     bytes: int
@@ -30,8 +28,7 @@ class Saved:
         return f"{_readable(self.bytes):>10}  {self.op} {self.line}: {shapes}"
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """What a recording has saved: `rows`, the largest first, and in `bytes` all of it, memory that is shared once."""
 
     bytes: int

@@ -148,19 +148,19 @@ WRONG: dict[str, tuple[Any, tuple[Any, ...], str]] = {
     "g off the graph": (square(lambda g, x: (2 * ts.stop_gradient(g) * x,)), (X,), OFF),
     "numpy": (
         doubled_square(lambda x: ((2 * x) ** 2, torch.from_numpy(x.numpy() * 2))), (X,),
-        rf"{OFF}, by numpy\(\) at test_check_rule.py:\d+ .*x.numpy\(\) \* 2.*Compute it in torch functions",
+        rf"{OFF}, by numpy\(\) at test_examine.py:\d+ .*x.numpy\(\) \* 2.*Compute it in torch functions",
     ),
     "item": (
         doubled_square(lambda x: ((2 * x) ** 2, 2 * x.new_tensor([each.item() for each in x]))), (X,),
-        rf"{OFF}, by item\(\) at test_check_rule.py",
+        rf"{OFF}, by item\(\) at test_examine.py",
     ),
     "data": (
         doubled_square(lambda x: ((2 * x) ** 2, 2 * x.data)), (X,),
-        rf"{OFF}(.|\n)*residual 0 of own at test_check_rule.py:\d+ .*x.data(.|\n)*Compute it in torch functions",
+        rf"{OFF}(.|\n)*residual 0 of own at test_examine.py:\d+ .*x.data(.|\n)*Compute it in torch functions",
     ),
     "detach": (
         doubled_square(lambda x: ((2 * x) ** 2, 2 * x.detach())), (X,),
-        rf"{OFF}(.|\n)*detach at test_check_rule.py:\d+ .*x.detach\(\)(.|\n)*Compute it in torch functions",
+        rf"{OFF}(.|\n)*detach at test_examine.py:\d+ .*x.detach\(\)(.|\n)*Compute it in torch functions",
     ),
     "numpy in bwd": (
         doubled_square(lambda x: ((2 * x) ** 2, x), lambda g, x: (8 * g * torch.from_numpy(x.numpy().copy()),)), (X,),
@@ -174,7 +174,7 @@ WRONG: dict[str, tuple[Any, tuple[Any, ...], str]] = {
     ),
     "numbers in a row": (
         op("numbers(input)", lambda x: x**2, input=lambda g, input: 2 * g * g.new_tensor(input.tolist())), (X,),
-        rf"{OFF}(.|\n)*tolist\(\) at test_check_rule.py",
+        rf"{OFF}(.|\n)*tolist\(\) at test_examine.py",
     ),
     "a row's shape": (
         op("shape(input)", lambda x: x**2, input=lambda g, input: (2 * g * input)[:2]), (X,),

@@ -13,9 +13,7 @@ import torch
 
 from tensorad import tree
 from tensorad.call import Op
-from tensorad.errors import ArgumentError, RuleError
-from tensorad.grad import Grad
-from tensorad.gradcheck import (
+from tensorad.compare import (
     Comparison,
     Finding,
     Inputs,
@@ -27,6 +25,8 @@ from tensorad.gradcheck import (
     warn_of_few_digits,
     weights,
 )
+from tensorad.errors import ArgumentError, RuleError
+from tensorad.grad import Grad
 from tensorad.node import Entry, Node, differentiable
 from tensorad.operands import plain
 from tensorad.several import Parts, Shapes

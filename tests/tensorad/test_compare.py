@@ -11,7 +11,7 @@ import torch
 from oracle import rand
 
 import tensorad as ts
-from tensorad.gradcheck import LIMIT
+from tensorad.compare import LIMIT
 
 Printed = pytest.CaptureFixture[str]
 
@@ -150,11 +150,11 @@ def test_why_a_gradient_is_zero_that_should_not_be(capsys: Printed) -> None:
     assert not ts.gradcheck(lambda x: ts.stop_gradient(x) * 3, 2.0)
     printed = capsys.readouterr().out
     assert "the target does not depend on the source" in printed
-    assert "stop_gradient() at test_gradcheck.py" in printed
+    assert "stop_gradient() at test_compare.py" in printed
     assert not ts.gradcheck(lambda x, y: x * y.item(), 2.0, 3.0)
-    assert "item() at test_gradcheck.py" in capsys.readouterr().out
+    assert "item() at test_compare.py" in capsys.readouterr().out
     assert not ts.gradcheck(lambda x: x * x.detach(), 2.0, order=1)
-    assert "detach at test_gradcheck.py" in capsys.readouterr().out
+    assert "detach at test_compare.py" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.complex64])
