@@ -126,3 +126,39 @@ def test_where_nothing_is_zero_a_masked_gradient_is_the_gradient() -> None:
         y = (torch.cat([low.log() * high, high.exp()]) @ rand(4, 2)).std()
     torch.testing.assert_close(g.gradient(y, x, masked=True).data, g.gradient(y, x).data)
     agree(lambda x: x.log().sum(), rand(3, low=0.1))
+
+
+def test_the_third_order_is_told_where_only_the_argument_is_saved() -> None:
+    x = ts.tensor(0.0)
+    contexts = [ts.Grad(check="nan") for _ in range(3)]
+    with contexts[2], contexts[1], contexts[0]:
+        level = contexts[1].gradient(contexts[0].gradient(x**2.5, x), x)
+        with pytest.raises(ts.NonFiniteError, match=r"backward pass of order 3"):
+            contexts[2].gradient(level, x)
+
+
+@pytest.mark.parametrize(
+    ("values", "f", "words"),
+    [
+        ([float("nan"), -1.0], torch.log, r"log .*a NaN in 1 of 2 entries: \[1\]"),
+        ([-float("inf"), 0.0], torch.reciprocal, r"reciprocal .*an infinity in 1 of 2 entries: \[1\]"),
+        ([-float("inf"), 1000.0], torch.exp, r"exp .*an infinity in 1 of 2 entries: \[1\]"),
+    ],
+)
+def test_what_is_not_finite_already_hides_no_other_entry(values: list[float], f: Any, words: str) -> None:
+    with pytest.raises(ts.NonFiniteError, match=words), ts.Grad(check="nan"):
+        f(ts.tensor(values))
+
+
+def test_forward_mode_is_watched_and_names_the_line_of_the_op() -> None:
+    with pytest.raises(ts.NonFiniteError, match=r"tangent of sqrt at test_checks.py:\d+ .*forward mode"):
+        with ts.Grad(check="nan"):
+            ts.jvp(lambda x: torch.sqrt(x), (ts.tensor(0.0),), (1.0,))
+
+
+def test_ops_that_forward_mode_records_belong_to_the_line_of_the_op() -> None:
+    x = ts.tensor(0.5)
+    with ts.Grad() as g:
+        y = ts.jvp(lambda x: torch.sin(x), (x,), (1.0,))[1]
+    assert "<string>" not in g.why(y, x)
+    assert "cos at test_checks.py" in g.why(y, x)

@@ -175,3 +175,47 @@ def test_a_clipped_gradient() -> None:
 def test_what_is_wrong_is_said(function: Any, rules: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words), override(function, **rules):
         pass
+
+
+def test_rules_are_not_written_in_overridden_ops() -> None:
+    x = ts.tensor(VALUES)
+    with ts.override(torch.mul, input=lambda g, other: g * other * 10, other=lambda g, input: g * input * 10):
+        assert ts.vjp(lambda x: x * 3, x)[1](torch.ones(3))[0].tolist() == [30, 30, 30]
+        assert ts.jvp(lambda x: x * 3, (x,), (torch.ones(3),))[1].tolist() == [30, 30, 30]
+        expected = VALUES.softmax(0)
+        modes: list[Any] = ["reverse", "forward"]
+        for mode in modes:
+            torch.testing.assert_close(ts.jacobian(lambda x: x.logsumexp(0), mode=mode)(x).data, expected)
+    _, push = ts.linearize(torch.sin, x)
+    with ts.override(torch.mul, input=lambda g, other: g * other * 10), ts.override(torch.cos, input=lambda g: g * 0):
+        torch.testing.assert_close(push(torch.ones(3)).data, VALUES.cos())
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            y = torch.sin(x).sum()
+        with ts.override(torch.cos, input=lambda g: 1000 * g):
+            dx = g1.gradient(y, x)
+    torch.testing.assert_close(g2.gradient(dx, x).data, -VALUES.sin())
+
+
+def test_a_generator_that_is_closed_late_takes_its_own_block_away() -> None:
+    def generator() -> Any:
+        with ts.override(torch.round, input=lambda g: 10 * g):
+            yield
+
+    suspended = generator()
+    next(suspended)
+    with ts.override(torch.round, input=lambda g: 3 * g):
+        suspended.close()
+        assert slopes(torch.round) == [3, 3, 3]
+    assert slopes(torch.round) == [0, 0, 0]
+
+
+def test_ops_of_torch_nn_functional_and_own_ones() -> None:
+    for function in (F.silu, F.hardtanh, F.leaky_relu, F.elu, "silu"):
+        with ts.override(function, input=lambda g: 5 * g):
+            name = function if isinstance(function, str) else function.__name__
+            assert slopes(getattr(F, name)) == [5, 5, 5]
+    ts.defrule("tripled(input)", function=lambda x: x * 3, input=lambda g: 3 * g)
+    with ts.override("tripled", input=lambda g: 4 * g):
+        assert slopes(lambda x: ts.tripled(x)) == [4, 4, 4]
+    assert slopes(lambda x: ts.tripled(x)) == [3, 3, 3]

@@ -415,3 +415,76 @@ def test_an_argument_is_not_changed_by_its_function() -> None:
     assert ts.grad(changes)(x).tolist() == [0.0, 36.0]
     assert ts.jvp(changes, (x,), (ts.ones(2),))[1].item() == 36.0
     assert x.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("chunk_size", [-1, 0, 1.5, "2"])
+def test_a_chunk_is_a_row_or_more(chunk_size: Any) -> None:
+    x = ts.tensor([1.0, 2.0])
+    for transform in (ts.jacobian, ts.hessian):
+        with pytest.raises(ts.ArgumentError, match="1 or more, or None for all"):
+            transform(lambda x: (x**2).sum(), chunk_size=chunk_size)(x)
+
+
+@pytest.mark.parametrize("argnums", [[0], None, "x", 0.0, slice(1)])
+def test_argnums_are_numbers(argnums: Any) -> None:
+    with pytest.raises(ts.ArgumentError, match="number of an argument, or a tuple"):
+        ts.grad(lambda x: x, argnums)(1.0)
+
+
+def test_integers_among_the_outputs_and_cuts_beside_the_point() -> None:
+    x = ts.tensor([1.0, 3.0])
+
+    def f(x: Any) -> Any:
+        largest = x.max().item()  # for a log, say
+        return x * 2, x.argmax(), ts.tensor(largest)
+
+    out, vjp_fn = ts.vjp(f, x)
+    assert out[1].item() == 1
+    assert vjp_fn((torch.ones(2), None, 1.0))[0].tolist() == [2, 2]
+    assert ts.jacobian(lambda x: f(x)[::2])(x)[0].tolist() == [[2, 0], [0, 2]]
+
+
+def test_a_complex_value_has_no_gradient_without_a_cotangent() -> None:
+    with pytest.raises(ts.ArgumentError, match=r"\.real"):
+        ts.grad(lambda x: x * (1 + 2j))(2.0)
+
+
+def test_a_module_that_uses_its_own_parameters_is_told() -> None:
+    module = torch.nn.Linear(2, 1)
+    params, x = dict(module.named_parameters()), torch.ones(3, 2)
+    with pytest.warns(ts.UnconnectedWarning, match="functional_call"):
+        found = ts.grad(lambda params: module(ts.tensor(x)).sum())(params)
+    assert found["weight"].tolist() == [[0, 0]]
+    found = ts.grad(lambda params: ts.functional_call(module, params, ts.tensor(x)).sum())(params)
+    assert found["weight"].tolist() == [[3, 3]]
+
+
+def test_under_torchs_vmap() -> None:
+    """A gradient for each sample: on torch tensors in and out."""
+    w, xs = torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 0.5], [2.0, 1.0], [0.0, 3.0]])
+    loss = lambda w, x: ((w * x).sum() ** 2).sin()  # noqa: E731
+    found = torch.vmap(lambda x: ts.grad(loss)(w, x).data)(xs)
+    expected = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(w, xs)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("transform", [ts.jvp, ts.hvp])
+def test_primals_are_a_tuple(transform: Any) -> None:
+    with pytest.raises(ts.ArgumentError, match=r"f, \(x,\), \(t,\)"):
+        transform(lambda x: x.sum(), ts.tensor([3.0]), ts.tensor([1.0]))
+
+
+def test_a_primitive_whose_rule_leaves_the_graph_raises_in_every_nest() -> None:
+    @ts.primitive
+    def cube(x: Any) -> Any:
+        return x**3
+
+    cube.defvjp(lambda x: (x**3, float(x)), lambda g, value: (g * 3 * value**2,))
+    assert ts.grad(cube)(0.5).item() == 0.75
+    for nest in (
+        lambda: ts.grad(ts.grad(cube))(0.5),
+        lambda: ts.jvp(ts.grad(cube), (0.5,), (1.0,)),
+        lambda: ts.grad(lambda x: ts.jvp(cube, (x,), (1.0,))[1])(0.5),
+    ):
+        with pytest.raises(ts.RuleError, match="off the graph"):
+            nest()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Unconnected = Literal["zero", "none", "raise"] | None
 
+_SUMMED = "; without a cotangent the sum of the target's elements is differentiated"
 _gradient = Op("gradient(input)", {"input": lambda g: g}, lambda data: data).call
 
 
@@ -88,23 +89,22 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
         )
 
 
-def seed_of(target: Tensor, cotangent: Any, contexts: Contexts) -> Any:
+def seed_of(target: Tensor, cotangent: Any, contexts: Contexts, hint: str = _SUMMED) -> Any:
     """What the target is seeded with: a Tensor if the pass is to be recorded, else a torch tensor."""
     if cotangent is None:
         ones = torch.ones_like(target.data)
         return Tensor(ones) if contexts else ones
-    seed = fitting("cotangent", cotangent, target, contexts)
+    seed = fitting("cotangent", cotangent, target, contexts, hint)
     return seed.conj_physical() if target.dtype.is_complex else seed
 
 
-def fitting(what: str, value: Any, tensor: Tensor, contexts: Contexts) -> Any:
+def fitting(what: str, value: Any, tensor: Tensor, contexts: Contexts, hint: str = "") -> Any:
     """A cotangent or tangent of `tensor` as the passes take it: a Tensor if they are recorded, else a torch tensor."""
     try:
         found = value if isinstance(value, Tensor) else torch.as_tensor(plain(value))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentError(f"a {what} is a Tensor or something to make one of, not {value!r}") from error
     if found.shape != tensor.shape:
-        hint = "; without a cotangent the sum of the target's elements is differentiated" * (what == "cotangent")
         raise ShapeError(
             f"the {what} has shape {tuple(found.shape)} and its value {tuple(tensor.shape)}: they must agree{hint}"
         )
@@ -151,14 +151,16 @@ def arranged(results: list[Any], structure: Any, sources: Any, cotangent: Any) -
 
 def unalias(results: list[Any], cotangents: list[Any]) -> None:
     """Give each gradient memory of its own: the rule of `a + b` sends the very same cotangent to both."""
-    seeds = [plain(each) for each in cotangents if isinstance(each, Tensor | torch.Tensor)]
-    used = {each.untyped_storage().data_ptr() for each in seeds}
+    used = {_storage(plain(each)) for each in cotangents if isinstance(each, Tensor | torch.Tensor)}
     for result in results:
-        if result is not None:
-            try:
-                storage = result.data.untyped_storage().data_ptr()
-            except NotImplementedError:  # under torch.vmap
-                continue
+        if result is not None and (storage := _storage(result.data)) is not None:
             if storage in used:
                 result.data = result.data.clone()
             used.add(storage)
+
+
+def _storage(tensor: torch.Tensor) -> int | None:
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except NotImplementedError:  # under torch.vmap
+        return None

@@ -12,6 +12,8 @@ import torch
 from torch._functorch.predispatch import lazy_load_decompositions
 
 from tensorad.backward import backward
+from tensorad.checks import around
+from tensorad.errors import RuleError, TensorADError
 from tensorad.forward import Recorder
 from tensorad.node import Contexts, Node, next_number, recording
 from tensorad.opaque import boundary, depending, opaque
@@ -67,6 +69,13 @@ def _on_all(row: Row, inputs: Sequence[torch.Tensor]) -> dict[Any, Any]:
         found = row(*[functorch._add_batch_dim(each, 0, level) for each in inputs])
         return {key: functorch._remove_batch_dim(plain(value), level, count, 0)
                 for key, value in found.items() if value is not None}  # fmt: skip
+    except RuntimeError as error:
+        if isinstance(error, TensorADError):
+            raise
+        raise RuleError(
+            "a rule cannot run on many rows at once, as it looks at the numbers of its arguments, or leaves torch: "
+            "chunk_size=1 takes the rows one by one"
+        ) from error
     finally:
         functorch._vmap_decrement_nesting()
 
@@ -82,7 +91,7 @@ def _backwards(row: Row, count: int, keys: Sequence[Any], sources: set[Node]) ->
             target = bundle.call([found[key] for key in keys])
         cotangents: dict[Any, Any] = {}
         if target.node:
-            cotangents = backward(recorder, target.node, list(each[count:]), {*own, *sources})
+            cotangents = backward(recorder, target.node, list(each[count:]), {*own, *sources}, around.get())
         return {**{source: cotangents.get(source) for source in sources},
                 **{place: cotangents.get(node) for place, node in enumerate(own)}}  # fmt: skip
 

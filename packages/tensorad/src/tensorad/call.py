@@ -83,7 +83,8 @@ class Op:
     def reading(self, rule: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         """`rule`, taking what it names out of the values that a node saved."""
         names = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
-        return eval(f"lambda g, saved: rule(g, {_each('saved[{0}]', map(self.saves.index, names))})", {"rule": rule})
+        text = f"lambda g, saved: rule(g, {_each('saved[{0}]', map(self.saves.index, names))})"
+        return eval(compile(text, WRITTEN, "eval"), {"rule": rule})
 
     def lift(self, node: Node) -> list[Any]:
         """What the rules are given when they are recorded: saved values, as Tensors that know where they come from."""

@@ -1,21 +1,24 @@
 """Checkpoints: functions whose intermediate values are not kept, and computed again for the backward pass."""
 
 import functools
-import math
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import torch
 
 from tensorad import tree
 from tensorad.backward import backward
-from tensorad.errors import RuleError
+from tensorad.checks import around
+from tensorad.errors import MutationError, RuleError
 from tensorad.grad import Grad
-from tensorad.node import differentiable, next_number, recording
-from tensorad.opaque import boundary, depending, opaque
+from tensorad.node import Contexts, Node, differentiable, next_number, recording
+from tensorad.opaque import depending, opaque
+from tensorad.override import as_before
 from tensorad.several import bundle
 from tensorad.tensor import Tensor
+from tensorad.walk import ancestors
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,6 +56,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         contexts = recording.get()
         if not contexts or contexts.watchers or (contexts.follows and not torch.is_grad_enabled()):
+            args, kwargs = tree.map(_held, (args, kwargs))
             return f(*args, **kwargs)
         given, structure = tree.flatten((args, kwargs))
         segment = _Segment(f, [_held(value) for value in given], structure)
@@ -67,7 +71,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Segment:
-    """A call of a function, to be made again."""
+    """A call of a function, to be made again: in the same setting, with the same random numbers."""
 
     def __init__(self, f: Callable[..., Any], given: list[Any], structure: Any) -> None:
         self.f, self.given, self.structure = f, given, structure
@@ -75,6 +79,8 @@ class _Segment:
             {value.device for value in given if isinstance(value, Tensor) and value.data.is_cuda}, key=str
         )
         self.states = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in self.devices]
+        self.keys = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+        self.context = copy_context()  # what is overridden, say
         self.started = next_number()
 
     def run(self) -> Any:
@@ -84,25 +90,49 @@ class _Segment:
 
     def note(self, outputs: list[Tensor]) -> None:
         """Of the first run, what it depends on, and enough to notice that a second one does not do the same."""
-        self.sources = boundary(outputs, self.started)
+        self.sources, self.version = _used(outputs, self.started)
         self.marks = [_mark(output) for output in outputs]
 
     def pull(self, g: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
         """The cotangents of what the run depends on, by running it again, recorded."""
-        started = next_number()
-        with _random_state(self.states, self.devices), torch.enable_grad(), Grad() as again:
-            outputs = [each for each in tree.flatten(self.run())[0] if isinstance(each, Tensor)]
-            target = bundle.call(outputs)
-        if {*boundary(outputs, started)} != {*self.sources} or not all(map(_close, self.marks, outputs)):
-            name = getattr(self.f, "__name__", "the function")
+        started, contexts = next_number(), recording.get()
+        again, outputs, target = self.context.copy().run(self._again, contexts)
+        sources, version = _used(outputs, started)
+        name = getattr(self.f, "__name__", "the function")
+        if {*sources} != {*self.sources} or version != self.version:
+            raise MutationError(
+                f"checkpoint: what {name} uses was changed before it ran again for the backward pass, a weight that "
+                "was updated, say: ask for the gradient before the change"
+            )
+        if not all(map(_close, self.marks, outputs)):
             raise RuleError(
-                f"checkpoint: {name} computed something else when it ran again for the backward pass. Either what it "
-                "uses has changed since (weights that were updated: ask for the gradient before), or it draws random "
-                "numbers from a generator of its own (use torch's, whose state is kept)"
+                f"checkpoint: {name} computed something else when it ran again for the backward pass. It draws random "
+                "numbers from a generator of its own, perhaps (use torch's, whose state is kept), or depends on "
+                "something that has changed, such as a module's train() and eval()"
             )
         nodes = {source for source, wish in zip(self.sources, wanted, strict=True) if wish}
-        found = backward(again, target.node or target.leaf(), list(g), nodes)
+        node: Any = target.node or target.leaf()
+        found = backward(again, node, list(g), nodes, around.get())
         return [found.get(source) for source in self.sources]
+
+    def _again(self, contexts: Contexts) -> tuple[Grad, list[Tensor], Tensor]:
+        recording.set(Contexts(contexts.entries))  # it is the user's program that runs, not a rule
+        with ExitStack() as setting:
+            # The pass that asks runs below torch's autograd, where torch counts changes in place in another way.
+            setting.enter_context(torch._C._ForceDispatchKeyGuard(*self.keys))
+            setting.enter_context(_random_state(self.states, self.devices))
+            setting.enter_context(torch.enable_grad())
+            setting.enter_context(as_before())
+            again = setting.enter_context(Grad())
+            outputs = [each for each in tree.flatten(self.run())[0] if isinstance(each, Tensor)]
+            return again, outputs, bundle.call(outputs)
+
+
+def _used(outputs: list[Tensor], started: int) -> tuple[list[Node], int]:
+    """The nodes from before number `started` that `outputs` depend on, and the versions of what those since saved."""
+    reached = ancestors([output.node or output.leaf() for output in outputs], lambda node: node.number >= started)
+    since = [node for node in reached if node.number >= started]
+    return [node for node in reached if node.number < started], sum(node.version for node in since)
 
 
 _checkpoint = opaque("checkpoint")
@@ -113,15 +143,21 @@ def _held(value: Any) -> Any:
     return Tensor(value.data, value.node or value.leaf()) if isinstance(value, Tensor) else value
 
 
-def _mark(output: Tensor) -> tuple[float, float]:
-    data = (torch.view_as_real(output.data) if output.dtype.is_complex else output.data).double()
-    return data.sum().item(), data.abs().sum().item()
+def _mark(output: Tensor) -> tuple[float, float, int]:
+    """Two sums of the finite entries, of which one knows their places, and how many others there are."""
+    data = (torch.view_as_real(output.data) if output.dtype.is_complex else output.data).flatten()
+    data = data if data.is_floating_point() else data.double()
+    finite = data.isfinite()
+    data = data.where(finite, 0)
+    weights = torch.arange(1, data.numel() + 1, dtype=data.dtype, device=data.device).sin()
+    return (data @ weights).item(), data.abs().sum().item(), int((~finite).sum())
 
 
-def _close(mark: tuple[float, float], output: Tensor) -> bool:
-    (total, size), (again, _) = mark, _mark(output)
-    rounding = torch.finfo(output.dtype).eps if differentiable(output.dtype) else 0
-    return abs(total - again) <= 100 * rounding * size or not math.isfinite(total)
+def _close(mark: tuple[float, float, int], output: Tensor) -> bool:
+    (placed, size, others), (placed_again, size_again, others_again) = mark, _mark(output)
+    rounding = 100 * size * (torch.finfo(output.dtype).eps if differentiable(output.dtype) else 0)
+    apart = max(abs(placed - placed_again), abs(size - size_again))
+    return apart <= rounding and others == others_again
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tensorad.errors import ArgumentError
 from tensorad.node import Node, recording
 from tensorad.several import Parts
 from tensorad.tensor import Tensor
+from tensorad.walk import ancestors
 from tensorad.watching import Pull, Watcher
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def wrapping(context: "Grad", target: Node, masked: bool) -> AbstractContextMana
     return _Pass(context, target, looking, masked) if looking or masked else _UNSEEN
 
 
+# For a pass within a pass, that of a checkpoint: what stands around the pulls of the one that is running.
+around: ContextVar[Callable[[Node, Any], Any] | None] = ContextVar("around", default=None)
 _UNSEEN: AbstractContextManager[None] = nullcontext()  # as most often
 
 
@@ -44,20 +48,27 @@ class _Pass:
     """A backward pass that is looked at, from its start to its end."""
 
     def __init__(self, context: "Grad", target: Node, looking: Sequence[Watcher], masked: bool) -> None:
-        self.context, self.target, self.looking, self.masked = context, target, looking, masked
+        self.context, self.looking, self.masked = context, looking, masked
+        # The order of a pass is one more than that of the passes that recorded what it goes through.
+        below = [getattr(node.contexts, "order", 0) for node in ancestors([target])] if looking else [0]
+        self.order = max(below) + 1
+        if contexts := recording.get():
+            contexts.order = self.order
 
     def __enter__(self) -> Callable[[Node, Any], Any]:
+        self.token = around.set(self.wrap)
         return self.wrap
 
     def __exit__(self, *error: object) -> None:
+        around.reset(self.token)
         for watcher in self.looking:
-            watcher.passed(self.context)
+            watcher.passed(self.context, failed=error[0] is not None)
 
     def wrap(self, node: Node, pulls: Any) -> Any:
         if self.masked:
             pulls = [_masked(pull, node.op.elementwise) for pull in pulls]
         for watcher in self.looking:
-            pulls = watcher.around(node, pulls, self.target)
+            pulls = watcher.around(node, pulls, self.order)
         return pulls
 
 
@@ -70,8 +81,8 @@ def _masked(pull: Pull, elementwise: bool) -> Pull:
             return found
         if elementwise:
             return torch.where(g == 0, 0, found)
-        parts = g.by_place.values() if isinstance(g, Parts) else [g]
-        nothing = functools.reduce(operator.and_, [(each == 0).all() for each in parts])
+        parts = g.by_place.values() if isinstance(g, Parts) else g if isinstance(g, list) else [g]
+        nothing = functools.reduce(operator.and_, [(each == 0).all() for each in parts if each is not None])
         return torch.where(nothing, 0, found)
 
     return pulled

@@ -4,12 +4,10 @@ As an op is recorded, the rows of conventions.py that are about it say which of 
 As a gradient goes back through those, with a cotangent that makes them count, it has relied on the row's value.
 """
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,7 +19,7 @@ from tensorad.node import Node, recording
 from tensorad.op import find
 from tensorad.operands import keywords, plain
 from tensorad.several import Outputs, Parts
-from tensorad.site import INSIDE, line_of, name_of, name_of_context
+from tensorad.site import levels, line_of, name_of, name_of_context
 from tensorad.tensor import Tensor
 from tensorad.watching import Pull, Watcher
 
@@ -126,7 +124,7 @@ class CornerWatcher(Watcher):
             elif found := [each for row in rows for each in _sitting(row, given, node.op.operands)]:
                 self.sitting[node] = found
 
-    def around(self, node: Node, pulls: Sequence[Pull], target: Node) -> Sequence[Pull]:
+    def around(self, node: Node, pulls: Sequence[Pull], order: int) -> Sequence[Pull]:
         """Pulls that look at the cotangent, where entries of the node sit on a corner."""
         places = self.sitting.get(node)
         if places is None:
@@ -153,10 +151,11 @@ class CornerWatcher(Watcher):
         before = self.found.get(key)
         self.found[key] = corner if before is None else _corner(node, sitting, mask | before.mask)
 
-    def passed(self, owner: "Grad") -> None:
+    def passed(self, owner: "Grad", failed: bool) -> None:
         """One warning for the pass, from one of the contexts that looked at it."""
         fresh = [self.fresh[key] for key in sorted(self.fresh)]
-        if not fresh:
+        if not fresh or failed:
+            self.fresh = {}
             return
         contexts = [owner, *recording.get()]
         for watcher in [watcher for each in contexts for watcher in each.watchers]:
@@ -167,7 +166,7 @@ class CornerWatcher(Watcher):
         warnings.warn(
             f"this gradient relied on {what}: {fresh[0].head()}. {name}.corners() lists what it relied on",
             ConventionWarning,
-            stacklevel=_levels(),
+            stacklevel=levels(),
         )
 
 
@@ -276,14 +275,3 @@ def _batch(g: torch.Tensor) -> torch.Tensor:
         g = functorch.get_unwrapped(g).movedim(dim, 0)
         count, dims = count * g.shape[0], dims + 1
     return g.reshape(count, *g.shape[dims:])
-
-
-def _levels() -> int:
-    """How many calls up the user's line is, for a warning by the caller."""
-    frame, level = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back and (frame.f_code.co_filename in INSIDE or frame.f_code.co_filename.startswith(_TORCH)):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-_TORCH = str(Path(torch.__file__).parent)  # torch.vmap stands between us and the user

@@ -82,7 +82,7 @@ class Forward(Watcher, Entry):
         node: Any = tensor.node
         tangents = [self.tangent(parent) for parent in node.parents]
         if any(tangent is not None for tangent in tangents):
-            token = recording.set(self.outer)
+            token = recording.set(Contexts(self.outer.entries, self.outer.site or node.site))  # the op's own line
             try:
                 if node.op.own_tangent and not _entry_by_entry(node):
                     found = _applied(node, args, kwargs, tangents)
@@ -92,6 +92,8 @@ class Forward(Watcher, Entry):
                 recording.reset(token)
             if found is not None:
                 self.tangents[node] = found
+                for watcher in node.contexts.watchers:
+                    watcher.pushed(node, found, tangents)
         if node.contexts.watchers[-1] is self and all(isinstance(each, Forward) for each in node.contexts):
             node.op, node.parents, node.saved, node.version = None, (), (), 0
 
@@ -170,7 +172,7 @@ def _transposed(node: Node, saved: Any, tangents: Sequence[Any]) -> Any:
     blanks = [Tensor(torch.zeros(shape, dtype=dtype, device=device)) for shape, dtype in outputs_of(node)]
     sources: Any = [blank.leaf() for blank in blanks]
     recorder, outer = Recorder(), recording.get()
-    token = recording.set(Contexts((*outer.entries, recorder), outer.site))
+    token = recording.set(Contexts((*outer.entries, recorder), outer.site or node.site))
     try:
         pulled = _pulled(node, cotangent_of(node, blanks), saved, tangents)
         target = bundle.call([each for each, _ in pulled]).node

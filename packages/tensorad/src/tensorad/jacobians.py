@@ -100,9 +100,11 @@ def _result(
     return as_result(matrix, recording.get())
 
 
-def one_by_one(row: Row, like: torch.Tensor, chunk_size: int | None) -> dict[Any, Any]:
+def one_by_one(row: Row, like: torch.Tensor, chunk_size: Any) -> dict[Any, Any]:
     """What `row` gives, by key, for each seed of the shape of `like` with a single one in it, stacked."""
     count, contexts = like.numel(), recording.get()
+    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+        raise ArgumentError(f"chunk_size is how many rows go at a time, 1 or more, or None for all, not {chunk_size!r}")
     size = chunk_size or max(count, 1)
     chunks: list[dict[Any, Any]] = []
     for start in range(0, count, size):

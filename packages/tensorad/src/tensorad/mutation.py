@@ -3,7 +3,9 @@
 import ast
 import linecache
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 import optree
@@ -12,7 +14,7 @@ import torch
 from tensorad.errors import MutationError
 from tensorad.node import Node
 from tensorad.operands import INERT
-from tensorad.site import Site, caller, line_in, line_number, line_of, name_of
+from tensorad.site import Site, line_in, line_number, line_of, name_of
 
 _TorchTensor = torch.Tensor  # a global is found faster than an attribute, and `version` runs at every op
 
@@ -53,23 +55,41 @@ def _changes_after(site: Site) -> list[tuple[str, int]]:
     `.data`.
     """
     code, file, saved = site[0], site[0].co_filename, line_number(*site)
-    asking = caller()
-    asked = line_number(*asking) if asking[0] is code else math.inf
+    asked = next((frame.f_lineno for frame in _frames() if frame.f_code is code), math.inf)
     lines = {line for _, _, line in code.co_lines()}
     try:
         program = ast.parse("".join(linecache.getlines(file)))
     except SyntaxError:  # a cell with magics in it, say
         return []
-    found = {each.lineno for each in ast.walk(program) if isinstance(each, ast.Call | ast.Assign | ast.AugAssign)
-             and each.lineno in lines and saved <= each.lineno <= asked and _looks_like_a_change(each)}  # fmt: skip
-    return [(file, number) for number in sorted(found)[-3:]]
+    found: dict[bool, set[int]] = {True: set(), False: set()}  # whether it is likely -> the lines
+    for each in ast.walk(program):
+        if isinstance(each, ast.Call | ast.Assign | ast.AugAssign) and each.lineno in lines:
+            likely = _looks_like_a_change(each)
+            if likely is not None and saved <= each.lineno <= asked:
+                found[likely].add(each.lineno)
+    return [(file, number) for number in sorted(found[True] or found[False])[-3:]]
 
 
-def _looks_like_a_change(statement: ast.Call | ast.Assign | ast.AugAssign) -> bool:
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _looks_like_a_change(statement: ast.Call | ast.Assign | ast.AugAssign) -> bool | None:
+    """True for what most likely changes a tensor in place, False for what may, None for what does not."""
     if isinstance(statement, ast.Call):
-        name = statement.func.attr if isinstance(statement.func, ast.Attribute) else ""
-        in_place = name.endswith("_") and not name.endswith("__")
-        return in_place or name == "step" or any(each.arg == "out" for each in statement.keywords)
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return any(isinstance(each, ast.Subscript) or (isinstance(each, ast.Attribute) and each.attr == "data" and
-               isinstance(statement, ast.AugAssign)) for each in targets)  # fmt: skip
+        if not isinstance(statement.func, ast.Attribute) or isinstance(statement.func.value, ast.Call):
+            return None  # of something new, as torch.ones(3).mul_(2)
+        name = statement.func.attr
+        in_place = (name.endswith("_") and not name.endswith("__")) or name in ("step", "load_state_dict")
+        return True if in_place or any(each.arg == "out" for each in statement.keywords) else None
+    for each in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
+        if isinstance(each, ast.Subscript) and not (
+            isinstance(each.slice, ast.Constant) and isinstance(each.slice.value, str)
+        ):
+            return True
+        if isinstance(statement, ast.AugAssign):
+            return isinstance(each, ast.Attribute) and each.attr == "data"
+    return None

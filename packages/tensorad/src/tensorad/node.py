@@ -28,13 +28,14 @@ class Contexts(frozenset[Any]):
     While a gradient is recorded, `site` is the line that asked for it, and all that is recorded then belongs there.
     Where all were entered with torch's grad mode on, `follows` says that a `torch.no_grad()` block stops the recording.
     `watchers` are shown each op as it is recorded, with its arguments (see watching.py), those of the outermost first.
+    Where they look, `order` is that of the backward pass that records under these Contexts.
     """
 
-    __slots__ = ("entries", "follows", "site", "watchers")
+    __slots__ = ("entries", "follows", "order", "site", "watchers")
 
     def __new__(cls, entries: tuple[Any, ...], site: Any = None) -> "Contexts":
         self = super().__new__(cls, itertools.takewhile(attrgetter("records"), reversed(entries)))
-        self.entries, self.site, self.follows = entries, site, all(entry.grad_mode for entry in self)
+        self.entries, self.site, self.follows, self.order = entries, site, all(each.grad_mode for each in self), 0
         self.watchers = tuple([watcher for entry in entries if entry in self for watcher in entry.watchers])
         return self
 

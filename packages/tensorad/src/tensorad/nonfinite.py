@@ -13,7 +13,6 @@ from tensorad.operands import plain
 from tensorad.several import Outputs
 from tensorad.site import line_of, name_of
 from tensorad.tensor import Tensor
-from tensorad.walk import ancestors
 from tensorad.watching import Pull, Watcher
 
 _SHOWN = 3  # entries in a message
@@ -29,22 +28,28 @@ class NonFinite(Watcher):
         if contexts.site is None and node is not None:
             data: Any = tensor.data
             outputs = data.values if isinstance(data, Outputs) else [data]
-            if found := _made(outputs, [*args, *kwargs.values()]):
+            if found := _made(node, outputs, [*args, *kwargs.values()]):
                 names = node.op.arguments.replace("*", "").split(",")
                 inputs = {name.partition("=")[0].strip(): plain(arg) for name, arg in zip(names, args, strict=False)}
                 raise NonFiniteError(
                     f"{name_of(node)} {line_of(node)} made {_told(*found, inputs)}, in the forward pass"
                 )
 
-    def around(self, node: Node, pulls: Sequence[Pull], target: Node) -> Sequence[Pull]:
+    def pushed(self, node: Node, tangent: Any, tangents: Sequence[Any]) -> None:
+        """Look at a tangent of forward mode."""
+        if found := _made(node, [tangent], [tangents, node.saved]):
+            raise NonFiniteError(
+                f"the tangent of {name_of(node)} {line_of(node)} has {_told(*found, {})}, in forward mode"
+            )
+
+    def around(self, node: Node, pulls: Sequence[Pull], order: int) -> Sequence[Pull]:
         """Look at what each rule returns."""
-        return [functools.partial(_looked_at, pull, node, target) for pull in pulls]
+        return [functools.partial(_looked_at, pull, node, order) for pull in pulls]
 
 
-def _looked_at(pull: Pull, node: Node, target: Node, g: Any, saved: Any) -> Any:
+def _looked_at(pull: Pull, node: Node, order: int, g: Any, saved: Any) -> Any:
     pulled = pull(g, saved)
-    if found := _made([pulled], [g, node.saved]):
-        order = order_of(target) + 1
+    if found := _made(node, [pulled], [g, node.saved]):
         names = {name: value for name, value in zip(node.op.saves, node.saved, strict=True) if value is not None}
         inputs = {"the cotangent g": plain(g), **names}
         raise NonFiniteError(
@@ -54,17 +59,24 @@ def _looked_at(pull: Pull, node: Node, target: Node, g: Any, saved: Any) -> Any:
     return pulled
 
 
-def _made(outputs: Iterable[Any], inputs: Any) -> tuple[str, torch.Tensor] | None:
-    """What is not finite in `outputs`, and was in `inputs`: what it is, and where in the first of them that has it."""
+def _made(node: Node, outputs: Iterable[Any], inputs: Any) -> tuple[str, torch.Tensor] | None:
+    """What is not finite in `outputs`, and was in `inputs`: what it is, and where in the first of them that has it.
+
+    Entry by entry where the op works so: a NaN in one entry then hides none in another.
+    """
     for output in _tensors(outputs):
         if not output.isfinite().all():
             given = [*_tensors(inputs)]
-            numbers = [each for each in optree.tree_leaves(inputs) if isinstance(each, float)]
-            if output.isnan().any():
-                if not any(each.isnan().any() for each in given) and all(each == each for each in numbers):
-                    return "a NaN", output.isnan()
-            elif all(each.isfinite().all() for each in given) and all(abs(each) < float("inf") for each in numbers):
-                return "an infinity", output.isinf()
+            given += [output.new_tensor(each) for each in optree.tree_leaves(inputs) if isinstance(each, float)]
+            for what, bad, excused in (
+                ("a NaN", output.isnan(), [each.isnan() for each in given]),
+                ("an infinity", output.isinf(), [~each.isfinite() for each in given]),
+            ):
+                for each in excused:
+                    fits = node.op.elementwise and each.shape == output.shape[output.ndim - each.ndim :]
+                    bad = bad & ~(each if fits else each.any())
+                if bad.any():
+                    return what, bad
     return None
 
 
@@ -105,21 +117,3 @@ def _at(value: Any, shape: torch.Size, place: tuple[int, ...]) -> str:
         if not value.numel():
             return "empty"
         return f"of shape {tuple(value.shape)}, from {value.min().item():.6g} to {value.max().item():.6g}"
-
-
-def order_of(target: Node) -> int:
-    """How many times what `target` stands for has been differentiated on the way to it.
-
-    What one backward pass recorded shares its Contexts, and is of a higher order than what it was given.
-    """
-    orders: dict[Any, int] = {None: 0}
-    for node in sorted(ancestors([target]), key=lambda node: node.number):
-        in_a_pass = getattr(node.contexts, "site", None) is not None
-        orders[node] = max(
-            [
-                orders[each] + (in_a_pass and each is not None and each.contexts is not node.contexts)
-                for each in node.parents
-            ],
-            default=0,
-        )
-    return orders[target]

@@ -163,6 +163,11 @@ def check_row(op: Op) -> None:
         raise RuleError(f"{op.signature!r} is no signature: {error}") from error
     if clash := _RESERVED & {*declared}:
         raise RuleError(f"{op.signature}: an argument cannot be called {', '.join(sorted(clash))}; choose another name")
+    for rule in op.rules.values():
+        if (first := rule.__code__.co_varnames[0]) in declared and first != "g":
+            raise RuleError(
+                f"{op.signature}: the first parameter of a rule is the cotangent, and this one calls it {first}"
+            )
     named = {name.removesuffix("_shape") for name in op.saves} | {*op.operands}
     if unknown := named - {*declared, "out", "residuals", *["wanted"] * op.joint}:
         unknown_names, known = ", ".join(sorted(unknown)), ", ".join(declared)

@@ -4,7 +4,7 @@ import inspect
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from tensorad.call import Op
 from tensorad.errors import ArgumentError, RuleError
+from tensorad.node import recording
 from tensorad.op import ROWS, Rule, made, take_over
 from tensorad.pieces import through_pieces
 from tensorad.rule import call_of
@@ -19,8 +20,8 @@ from tensorad.several import JointOp, OpWithOutputs
 from tensorad.tensor import TABLE
 
 Call = Callable[..., Any]
-# In this thread and task: the call that answers for an op where no block is open -> the one that does in the block.
-_replaced: ContextVar[dict[Call, Call]] = ContextVar("replaced", default={})  # noqa: B039 - never changed, but replaced
+# In this thread and task, innermost last: the call that answers for an op without a block, and the one in the block.
+_replaced: ContextVar[tuple[tuple[Call, Call], ...]] = ContextVar("replaced", default=())
 _dispatching: dict[Call, Call] = {}  # that call -> what looks up in `_replaced` and stands in its place
 _blocks: Counter[Call] = Counter()  # how many blocks are open that need it there
 _lock = threading.Lock()
@@ -58,19 +59,40 @@ def override(
         Tensor([0.4000, 5.6000])
     """
     old, op, new = _replacement(function, joint, outputs, rules)
+    entry = (old, new)
+    with _looked_up(old):
+        _replaced.set((*_replaced.get(), entry))
+        try:
+            yield op
+        finally:
+            # By identity, not by position: a generator that is closed late may leave its block after one inside.
+            _replaced.set(tuple([each for each in _replaced.get() if each is not entry]))
+
+
+@contextmanager
+def _looked_up(old: Call) -> Generator[None]:
+    """A span in which what answers for an op is looked up in `_replaced`, by all threads."""
     with _lock:
         if not _blocks[old]:
             _put_in_place_of(old)
         _blocks[old] += 1
-    token = _replaced.set({**_replaced.get(), old: new})
     try:
-        yield op
+        yield
     finally:
-        _replaced.reset(token)
         with _lock:
             _blocks[old] -= 1
             if not _blocks[old]:
+                del _blocks[old]
                 _put_back(old)
+
+
+@contextmanager
+def as_before() -> Generator[None]:
+    """A span in which the blocks hold that were open when this context (of contextvars) was copied."""
+    with ExitStack() as stack:
+        for old, _ in _replaced.get():
+            stack.enter_context(_looked_up(old))
+        yield
 
 
 def _replacement(
@@ -81,7 +103,7 @@ def _replacement(
     old = next((each for each, by in _dispatching.items() if by is found), found)
     if callable(old):
         old = inspect.unwrap(old, stop=ROWS.__contains__)  # what allows inplace=, say
-    if old not in [*_dispatching, *TABLE.values(), *torch.overrides.get_testing_overrides()]:
+    if old not in [*_dispatching, *ROWS, *TABLE.values(), *torch.overrides.get_testing_overrides()]:
         raise ArgumentError(f"{function!r} is no function of torch's that tensorad knows of")
     if not joint and not rules:
         raise RuleError(f"which rule? with override({old.__name__}, <argument>=lambda g, ...: ...)")
@@ -121,11 +143,14 @@ def _parameters(torchs: Any) -> str:
 
 def _put_in_place_of(old: Call) -> None:
     """Let what looks up in `_replaced` answer wherever `old` does."""
-    known = old in TABLE.values()
+    known = old in ROWS or old in TABLE.values()
     fallback = old if known else through_pieces(old)
 
     def either(*args: Any, **kwargs: Any) -> Any:
-        return _replaced.get().get(old, fallback)(*args, **kwargs)
+        # Rules are written in ops too: in them, while a derivative is worked out, the table holds as it stands.
+        asking = recording.get().site is not None
+        new = next((new for each, new in reversed(_replaced.get()) if each is old), fallback)
+        return (fallback if asking else new)(*args, **kwargs)
 
     either.__name__ = old.__name__
     _dispatching[old] = either

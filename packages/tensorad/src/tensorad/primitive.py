@@ -90,15 +90,17 @@ class Primitive:
         return Tensor(self.function(*plain(args)))
 
 
-def _refuse(g: Any, wanted: Sequence[bool], faults: Sequence[str]) -> list[Any]:
+def _refuse(g: Any, tensors: Sequence[Any], wanted: Sequence[bool], faults: Sequence[str]) -> list[Any]:
     for depended_on, fault in zip(wanted[1:], faults, strict=True):
         if depended_on:
             raise RuleError(fault)
-    return [g, *[None for _ in faults]]
+    guarded = [g, *tensors[1:]]
+    recorded = any(isinstance(each, Tensor) for each in guarded)
+    return [_off_graph.call(guarded, faults) if recorded else g, *[None for _ in faults]]
 
 
 # The first of `tensors`, which cannot be differentiated by what the others depend on; a fault for each of these.
-_off_graph = JointOp("off_graph(tensors, faults)", {"tensors": _refuse}, lambda tensors, faults: tensors[0]).call
+_off_graph = JointOp("off_graph(tensors, faults)", {"tensors": _refuse}, lambda tensors, faults: tensors[0])
 
 
 def _guarded(name: str, cotangents: Sequence[Any], taken: list[tuple[Any, str, Site]]) -> Sequence[Any]:
@@ -114,7 +116,8 @@ def _guarded(name: str, cotangents: Sequence[Any], taken: list[tuple[Any, str, S
         return cotangents
     tensors = [tensor for tensor, _, _ in taken]
     return [
-        _off_graph([each, *tensors], faults) if isinstance(each, Tensor | torch.Tensor) else each for each in cotangents
+        _off_graph.call([each, *tensors], faults) if isinstance(each, Tensor | torch.Tensor) else each
+        for each in cotangents
     ]
 
 

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from tensorad.arguments import sources_of
-from tensorad.errors import ContextError
+from tensorad.errors import ArgumentError, ContextError
 from tensorad.jacobians import batch_jacobian, jacobian
 from tensorad.memory import Memory, memory
 from tensorad.site import Site, name_of_context
+from tensorad.tensor import Tensor
 from tensorad.watching import Watcher
 from tensorad.why import why
 
@@ -84,6 +87,10 @@ class Questions:
         >>> print(g.why(y, x).splitlines()[0])
         the target does not depend on the source in what g recorded. Possible reasons:
         """
+        if not isinstance(source, Tensor | torch.Tensor):
+            raise ArgumentError(
+                f"why is about one source, a Tensor, and not about a {type(source).__name__}: ask for each"
+            )
         (source,) = sources_of(target, [source], source)
         return why(self, target, source)
 

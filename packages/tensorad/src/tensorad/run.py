@@ -1,5 +1,6 @@
 """One run of a function under a context of its own: what the derivatives of functions are made of."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,14 +9,16 @@ import torch
 from tensorad import tree
 from tensorad.arguments import as_result, fitting, result_for, seed_of, unalias
 from tensorad.call import Op
-from tensorad.errors import ArgumentError, NotDifferentiableError
+from tensorad.errors import ArgumentError, NotDifferentiableError, UnconnectedWarning
 from tensorad.forward import forward
 from tensorad.grad import Grad
 from tensorad.jacobians import by_columns, by_rows
 from tensorad.node import differentiable, recording
-from tensorad.operands import lifted, plain
+from tensorad.operands import leaf_of, lifted, plain
 from tensorad.several import bundle
+from tensorad.site import levels
 from tensorad.tensor import Tensor
+from tensorad.walk import ancestors
 from tensorad.why import not_recorded
 
 Function = Callable[..., Any]
@@ -35,6 +38,7 @@ class Run:
     def __init__(
         self, transform: str, f: Function, args: Sequence[Any], kwargs: Any, argnums: Argnums, has_aux: bool
     ) -> None:
+        original = args
         args, self.nest = fresh(f, args, argnums)
         self.sources, self.structure = tree.flatten(self.nest)
         with Grad(f"{transform}({name_of(f)})") as self.context:
@@ -42,18 +46,38 @@ class Run:
             self.outputs, self.out_structure = outputs_of(f, returned)
             self.target = bundle.call(self.outputs)
         self.nodes = {each.node or each.leaf() for each in self.sources}
-        for output in self.outputs:
-            recorded = output.node in self.nodes or (output.node and self.context in output.node.contexts)
-            if self.context.cuts and not recorded:
-                raise not_recorded(self.context, output)
+        chosen = [original[place] for place in (argnums if isinstance(argnums, tuple) else (argnums,))]
+        own = [each for each in tree.flatten(chosen)[0] if isinstance(each, torch.Tensor) and each.requires_grad]
+        if own or self.context.cuts:
+            self._look_for_mistakes(f, [each for each in own if each.is_leaf])
         self.value, self.aux = released(returned), released(aux)
+
+    def _look_for_mistakes(self, f: Function, parameters: list[torch.Tensor]) -> None:
+        """Raise, or warn, where the derivative is zero and another one must have been meant."""
+        real = [each for each in self.outputs if differentiable(each.dtype)]
+        reached = ancestors([each.node for each in real], lambda node: self.context in node.contexts)
+        if (
+            self.context.cuts
+            and real
+            and not any(node in self.nodes or self.context in node.contexts for node in reached)
+        ):
+            raise not_recorded(self.context, real[0])
+        used = [each for each in parameters if leaf_of(each) in reached]
+        if used:
+            warnings.warn(
+                f"{name_of(f)} used {len(used)} parameters of a torch.nn.Module themselves, and not the values it was "
+                "given for them, so the derivative by these is zero: call the module as "
+                "tensorad.functional_call(module, params, args)",
+                UnconnectedWarning,
+                stacklevel=levels(),
+            )
 
     def pull(self, cotangents: Any) -> Any:
         """The cotangents of the arguments, for those of the value."""
         given = like_nest("cotangents", cotangents, "the value", self.out_structure)
         contexts = recording.get()
         seeds = [
-            seed_of(output, each, contexts) if differentiable(output.dtype) else None
+            seed_of(output, each, contexts, hint="") if differentiable(output.dtype) else None
             for output, each in zip(self.outputs, given, strict=True)
         ]
         found = self.context.cotangents(self.target.node or self.target.leaf(), seeds, self.nodes)
@@ -85,9 +109,11 @@ class Run:
         return tree.unflatten(self.out_structure, matrices)
 
 
-def fresh(f: Function, args: Sequence[Any], argnums: Argnums) -> tuple[list[Any], Any]:
+def fresh(f: Function, args: Sequence[Any], argnums: Any) -> tuple[list[Any], Any]:
     """The arguments, with new values in the place of those to differentiate by; and these, or the tuple of them."""
     chosen = argnums if isinstance(argnums, tuple) else (argnums,)
+    if not all(isinstance(place, int) for place in chosen):
+        raise ArgumentError(f"argnums is the number of an argument, or a tuple of such, not {argnums!r}")
     for place in chosen:
         if not -len(args) <= place < len(args):
             raise ArgumentError(f"argnums={argnums!r}, and {name_of(f)} was called with {len(args)} arguments")
@@ -108,11 +134,13 @@ def _renewed(value: Any, what: str) -> Tensor:
     try:
         tensor = lifted(value) if isinstance(value, Tensor | torch.Tensor) else torch.as_tensor(plain(value))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ArgumentError(f"{what} is no Tensor, and nothing to make one of, but {value!r}") from error
+        raise ArgumentError(
+            f"{what} is {kind_of(value)}, {repr(value)[:40]}: only Tensors can be differentiated by"
+        ) from error
     if not differentiable(tensor.dtype):
         raise NotDifferentiableError(
-            f"{what} has dtype {tensor.dtype}, and only floating point and complex values have derivatives: make it "
-            "with dtype=tensorad.float32, or name other arguments in argnums="
+            f"{what} has dtype {tensor.dtype}, and only floating point and complex values have derivatives: write 3.0 "
+            "for 3, make it with dtype=tensorad.float32, or keep it out of what is differentiated by (argnums=)"
         )
     renewed = _argument(tensor)
     if isinstance(value, Tensor) and value.name:
@@ -125,7 +153,8 @@ def split(f: Function, returned: Any, has_aux: bool) -> tuple[Any, tuple[Any, ..
     if not has_aux:
         return returned, ()
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise ArgumentError(f"has_aux: {name_of(f)} returns a pair, and it returned {kind_of(returned)}")
+        count = f" of {len(returned)}" if isinstance(returned, tuple) else ""
+        raise ArgumentError(f"has_aux: {name_of(f)} returns a pair, and it returned {kind_of(returned)}{count}")
     return returned[0], (returned[1],)
 
 
@@ -160,7 +189,8 @@ def like_nest(what: str, nest: Any, of: str, structure: Any) -> list[Any]:
     """The values of `nest`, which has the given structure."""
     values, found = tree.flatten(nest)
     if found != structure:
-        raise ArgumentError(f"the {what} are a nest like {of}, {structure}, and not {found}")
+        wanted = tree.unflatten(structure, ["..."] * structure.num_leaves)
+        raise ArgumentError(f"the {what} are a nest like {of}: {wanted}, and not {kind_of(nest)}: {nest!r}")
     return values
 
 

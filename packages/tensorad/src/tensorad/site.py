@@ -37,6 +37,7 @@ _IN_BETWEEN = (
     sys.modules["torch._jit_internal"],  # which chooses between two functions, as in max_pool2d
     optree.ops,
 )
+_TORCH = str(Path(torch.__file__).parent)
 INSIDE = {
     WRITTEN,
     *_files(__file__),
@@ -57,6 +58,14 @@ def user_site(frame: FrameType) -> Site:
 def caller() -> Site:
     """`user_site` of whoever called tensorad."""
     return user_site(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+
+
+def levels() -> int:
+    """How many calls up the user's line is, for a warning by the caller."""
+    frame, level = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back and (frame.f_code.co_filename in INSIDE or frame.f_code.co_filename.startswith(_TORCH)):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class Asking:
@@ -106,7 +115,7 @@ def name_of_context(context: "Grad") -> str:
     """Its name, or what its own `with` line calls it, such as `g2`; `the Grad` where that cannot be told."""
     site = context.site
     text = linecache.getline(site[0].co_filename, line_number(*site)) if site else ""
-    found = re.findall(r"Grad\([^)]*\)\s+as\s+(\w+)", text)
+    found = re.findall(r"Grad\(.*?\)\s+as\s+(\w+)", text)
     return context.name or (found[0] if len(found) == 1 else "the Grad")
 
 

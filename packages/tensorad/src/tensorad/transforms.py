@@ -77,6 +77,11 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
     @functools.wraps(f)
     def both(*args: Any, **kwargs: Any) -> Any:
         run = Run("grad", f, args, kwargs, argnums, has_aux)
+        if any(each.dtype.is_complex for each in run.outputs):
+            raise ArgumentError(
+                f"grad is of a real value, and {name_of(f)} returned a complex one: take its .real or .abs(), or "
+                "vjp(f, ...) with a cotangent for it"
+            )
         if len(run.outputs) != 1 or run.outputs[0].data.numel() != 1:
             raise ShapeError(
                 f"grad is of a function that returns a scalar, and {name_of(f)} returned {kind_of(run.value)}: take "
@@ -106,7 +111,15 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
         (Tensor([3., 0.]), Tensor([1., 0.]))
     """
     run = Run("vjp", f, primals, {}, tuple(range(len(primals))), has_aux)
-    return run.value, run.pull, *run.aux
+
+    def vjp_fn(*cotangents: Any) -> tuple[Any, ...]:
+        if len(cotangents) != 1:
+            raise ArgumentError(
+                f"the function of vjp takes one nest of cotangents, like the value, not {len(cotangents)}"
+            )
+        return run.pull(cotangents[0])
+
+    return run.value, vjp_fn, *run.aux
 
 
 def linearize(f: Function, *primals: Any) -> tuple[Any, Function]:
@@ -151,10 +164,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
         >>> ts.jvp(lambda x, y: x * y, (ts.tensor(2.0), ts.tensor(3.0)), (ts.tensor(1.0), ts.tensor(0.5)))
         (Tensor(6.), Tensor(4.))
     """
-    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
-        raise ArgumentError(
-            "jvp(f, primals, tangents) takes a tuple of primals and a tuple of tangents: jvp(f, (x,), (t,))"
-        )
+    _check_tuples("jvp", primals, tangents)
     args, sources = fresh(f, primals, tuple(range(len(primals))))
     with Forward(directions(*tree.flatten(sources), tuple(tangents))) as mode:
         returned, aux = split(f, f(*args), has_aux)
@@ -238,7 +248,15 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         >>> ts.hvp(lambda x: (x**3).sum(), (ts.tensor([1.0, 2.0]),), (ts.tensor([1.0, 1.0]),))
         Tensor([ 6., 12.])
     """
+    _check_tuples("hvp", primals, tangents)
     # The Hessian is symmetric, so a row vector from the left will do, and reverse mode is the quicker one here.
     _, vjp_fn = vjp(grad(f, tuple(range(len(primals)))), *primals)
     found = vjp_fn(tuple(tangents))
     return found[0] if len(found) == 1 else found
+
+
+def _check_tuples(name: str, primals: Any, tangents: Any) -> None:
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise ArgumentError(
+            f"{name}(f, primals, tangents) takes a tuple of primals and a tuple of tangents: {name}(f, (x,), (t,))"
+        )

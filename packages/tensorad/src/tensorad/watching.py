@@ -18,9 +18,12 @@ class Watcher:
     def made(self, tensor: "Tensor", args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """An op was recorded: `tensor.node` is new, and `args` and `kwargs` are what the op was called with."""
 
-    def around(self, node: Node, pulls: Sequence[Pull], target: Node) -> Sequence[Pull]:
-        """What runs in the place of the pulls of `node` in the backward pass from `target`."""
+    def pushed(self, node: Node, tangent: Any, tangents: Sequence[Any]) -> None:
+        """Forward mode has the tangent of what `node` made, from those of its operands."""
+
+    def around(self, node: Node, pulls: Sequence[Pull], order: int) -> Sequence[Pull]:
+        """What runs in the place of the pulls of `node` in a backward pass of that order."""
         return pulls
 
-    def passed(self, owner: "Grad") -> None:
-        """A backward pass through what `owner` recorded is over, or was given up."""
+    def passed(self, owner: "Grad", failed: bool) -> None:
+        """A backward pass through what `owner` recorded is over, or has failed."""

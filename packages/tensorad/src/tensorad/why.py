@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tensorad.grad import Grad
     from tensorad.tensor import Tensor
 
+_SHOWN = 5  # lines that made constants of values
 _REPLACED = "made, or given a new value (x += ..., x[i] = ...), after the target was computed"
 
 
@@ -30,6 +31,8 @@ def why(context: "Grad", target: "Tensor", source: "Tensor") -> str:
     if path:
         return cut_path(context, target, source)
     reasons = cuts(context)
+    if len(reasons) > _SHOWN:
+        reasons = [*reasons[:_SHOWN], f"  and {len(reasons) - _SHOWN} more lines like these"]
     if born(source) > born(target):
         reasons.append(f"  the source was {_REPLACED}")
     lines = [
@@ -90,7 +93,7 @@ def not_recorded(context: "Grad", target: "Tensor") -> NotRecordedError:
             "derivative, or recording was stopped (stop_gradient, torch.no_grad, detach, another thread)"
         )
         remedy = "make the inputs with tensorad.tensor(...) before they are used"
-        remedy += "".join(f"\n{cut}" for cut in cuts(context)[:5])
+        remedy += "".join(f"\n{cut}" for cut in cuts(context)[:_SHOWN])
     else:
         fault, remedy = (
             f"was recorded by other contexts than {opened}",
