@@ -354,3 +354,17 @@ def test_nothing_is_changed_and_nothing_recorded() -> None:
     assert torch.equal(x.data, X)
     assert not g.cuts
     assert g.gradient(y, x).tolist() == [2, 2, 2]
+
+
+def test_a_forward_rule_that_is_not_the_transpose() -> None:
+    def row(factor: float) -> Any:
+        return ts.defrule(
+            "cubed(input)", function=lambda x: x**3, input=lambda g, input: 3 * g * input**2,
+            forward={"input": lambda t, input: factor * t * input**2},
+        ).call  # fmt: skip
+
+    ts.check_rule(row(3.0), rand(3))
+    with pytest.raises(ts.RuleError, match="forward rule of cubed is not the transpose"):
+        ts.check_rule(row(5.0), rand(3))
+    ts.check_rule(torch.matmul, rand(2, 3), rand(3, 4))
+    ts.check_rule(torch.nn.functional.linear, rand(2, 3), rand(4, 3), rand(4))

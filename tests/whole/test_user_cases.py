@@ -158,6 +158,24 @@ def test_12_powers_of_zero_and_of_negative_numbers() -> None:
     assert g.gradient(y, x).tolist() == [8, 0]
 
 
+def test_13_a_gradient_can_say_which_conventions_it_relied_on() -> None:
+    x = ts.tensor([-1.0, 0.0, 2.0])
+    with ts.Grad(check="corners") as g:
+        y = (torch.relu(x) * 3).sum()
+    with pytest.warns(ts.ConventionWarning, match="relied on a convention"):
+        assert g.gradient(y, x).tolist() == [0, 0, 3]
+    (corner,) = g.corners()
+    assert (corner.op, corner.indices) == ("relu", [(1,)])
+    assert (corner.row.ours, corner.row.torch, corner.row.jax) == ("0", "0", "0")
+
+
+def test_14_mass_is_conserved_in_ties() -> None:
+    x = ts.tensor([1.0, 1.0, 0.0])
+    with ts.Grad() as g:
+        y = x.max()
+    assert g.gradient(y, x).tolist() == [0.5, 0.5, 0]
+
+
 def test_15_det_of_a_singular_matrix() -> None:
     matrix = ts.tensor([[1.0, 2.0], [2.0, 4.0]])
     with ts.Grad() as g2:
@@ -168,13 +186,6 @@ def test_15_det_of_a_singular_matrix() -> None:
     torch.testing.assert_close(first.data, torch.tensor([[4.0, -2.0], [-2.0, 1.0]]))  # the adjugate, transposed
     # det = ad - bc, so its gradient is [[d, -c], [-b, a]], and that of the weighted sum of it:
     torch.testing.assert_close(g2.gradient(weighted, matrix).data, torch.tensor([[4.0, -3.0], [-2.0, 1.0]]))
-
-
-def test_14_mass_is_conserved_in_ties() -> None:
-    x = ts.tensor([1.0, 1.0, 0.0])
-    with ts.Grad() as g:
-        y = x.max()
-    assert g.gradient(y, x).tolist() == [0.5, 0.5, 0]
 
 
 def test_16_any_number_of_gradients_of_one_recording() -> None:

@@ -30,17 +30,18 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         f: a function of Tensors, and of nests of them, which returns Tensors or a nest of them. It may use other
-        Tensors
-            and torch.nn modules, through its closure. torch's random numbers are the same in both calls.
+            Tensors, and torch.nn modules, through its closure. torch's random numbers are the same in both calls, and
+            so are the `override` blocks; what `f` does beside computing its result, it does twice: in training, batch
+            normalization counts each batch twice.
 
     Returns:
-        A function of the same arguments and results, to be used inside a context. Derivatives of any order are right;
-        in forward mode, and under a check, which keep no values or look at all of them, `f` simply runs.
+        A function of the same arguments and results, to be used inside a context. Derivatives of any order are right.
+        In forward mode, and under a check, which keep no values or look at all of them, `f` simply runs.
 
     Raises:
-        MutationError, RuleError: by the gradient, if an argument was changed in place since, or if `f` computes
-        something
-            else the second time: with a generator of its own, or with weights that have been updated since.
+        MutationError: by the gradient, if an argument, or something that `f` uses, was changed since: a weight that was
+            updated, say. Ask for the gradient before.
+        RuleError: by the gradient, if `f` computed something else the second time: with a generator of its own, say.
 
     Example:
         >>> import tensorad as ts

@@ -26,6 +26,7 @@ from tensorad.compare import (
     weights,
 )
 from tensorad.errors import ArgumentError, RuleError
+from tensorad.forward import push
 from tensorad.grad import Grad
 from tensorad.node import Entry, Node, differentiable
 from tensorad.operands import plain
@@ -168,7 +169,10 @@ def _check_rules(call: Any, inputs: Inputs) -> None:
     nodes = _recorded(g, outputs)
     for node in nodes:
         if not (node.parents[0] and isinstance(node.parents[0].shape, Shapes)):  # a part of a whole has no own rule
-            _check_rule_of(node, _seeds(node, nodes, inputs.data[0].device))
+            seeds = _seeds(node, nodes, inputs.data[0].device)
+            _check_rule_of(node, seeds)
+            if node.op.pushes:
+                _check_forward_rule(node, seeds[0])
 
 
 def _recorded(g: Grad, outputs: Sequence[Tensor]) -> list[Node]:
@@ -203,6 +207,25 @@ def _check_rule_of(node: Node, seeds: dict[int, torch.Tensor]) -> None:
     sums = [a if b is None else b if a is None else a + b for a, b in zip(first, one, strict=True)]
     fault = "is not linear in g: of g + h it does not give the sum of what it gives of g and of h"
     _check_alike(node, _pulled(node, seeds, both), sums, first, fault)
+
+
+def _check_forward_rule(node: Node, seed: torch.Tensor) -> None:
+    """That a rule of forward mode is the transpose of the one of reverse mode: they agree on any two directions."""
+    tangents = [
+        weights(torch.empty(parent.shape, dtype=parent.dtype, device=seed.device), 200 + place) if parent else None
+        for place, parent in enumerate(node.parents)
+    ]
+    pulled = _pulled(node, {0: seed}, [seed])
+    with _doing(f"the forward rule of {name_of(node)}"):
+        pushed = push(node, node.saved, tangents)
+    pairs = [(a, b) for a, b in zip(pulled, tangents, strict=True) if a is not None and b is not None]
+    backwards = sum(((a.sum_to_size(b.shape) * b).sum() for a, b in pairs), seed.new_zeros(()))
+    forwards = seed.new_zeros(()) if pushed is None else (pushed * seed).sum()
+    if not _close(backwards, forwards, backwards.abs() + forwards.abs()):
+        raise RuleError(
+            f"the forward rule of {name_of(node)} is not the transpose of its rule: on random directions, one gives "
+            f"{forwards.item():.6g} and the other {backwards.item():.6g}"
+        )
 
 
 def _seeds(node: Node, nodes: Sequence[Node], device: torch.device) -> dict[int, torch.Tensor]:

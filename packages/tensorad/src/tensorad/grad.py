@@ -80,8 +80,8 @@ class Grad(Questions, Entry):
             cotangent: what the target is seeded with instead of ones; of the target's shape.
             unconnected: what a source gets that the target does not depend on: `"zero"`, `"none"` (None) or `"raise"`.
                 Left out, it gets zeros, with a warning if a path exists but is cut at the edge of this context.
-            masked: whether an entry of a cotangent that is exactly zero stops there, as it goes back through what works
-                entry by entry: 0, where 0 times infinity is NaN, as in the branch that a `where` did not take.
+            masked: whether a cotangent that is exactly zero stops there, instead of 0 times infinity being NaN, as in
+                the branch that a `where` did not take: entry by entry in what works so, elsewhere if all of it is zero.
 
         Returns:
             A gradient of the shape, dtype and device of each source, in the structure of `sources`; the bare gradient

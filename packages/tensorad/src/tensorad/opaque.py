@@ -1,6 +1,6 @@
 """Values that depend on others through a closure: what a checkpoint, and a batched pass, are to the graph."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,9 +18,12 @@ def boundary(outputs: Iterable[Tensor], started: int) -> list[Node]:
 
 
 def depending(
-    op: JointOpWithOutputs, values: Sequence[torch.Tensor], sources: Sequence[Node], pull: Any, given: Sequence[Any] =
-    ()
-) -> list[Any]:  # fmt: skip
+    op: JointOpWithOutputs,
+    values: Sequence[torch.Tensor],
+    sources: Sequence[Node],
+    pull: Callable[[Sequence[Any], Sequence[bool]], list[Any]],
+    given: Sequence[Any],
+) -> list[Any]:
     """Tensors of `values` that depend on the nodes `sources` through `pull`, and on nothing else.
 
     `pull(g, wanted)` takes a cotangent for each value to one for each source, of which those are needed that are
