@@ -24,9 +24,10 @@ def test_operators(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("dtype", "cap"), [(torch.float64, 1), (torch.complex128, 1)])
-def test_operators_in_forward_mode(dtype: torch.dtype, cap: int) -> None:
-    verdicts = [judge_forward(op, dtype, cap) for op in operators(dtype)]
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_operators_in_forward_mode(dtype: torch.dtype) -> None:
+    """Of every second entry: it takes as long as reverse mode."""
+    verdicts = [judge_forward(op, dtype, 1) for op in operators(dtype)[dtype.is_complex :: 2]]
     assert {each.name: unlisted(each) for each in verdicts if unlisted(each)} == {}
     assert sum(each.forward > 0 for each in verdicts) > 0.95 * len(verdicts)
     assert sum(each.forward_as_torch > 0 for each in verdicts) > 0.85 * len(verdicts)

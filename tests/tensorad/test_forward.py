@@ -415,7 +415,11 @@ def test_given_rules_agree_with_transposed_ones() -> None:
     given = {
         call.__globals__["op"] for call in OPS.values() if hasattr(call, "__globals__") and "op" in call.__globals__
     }
-    ours = {op.name: op for op in given if op.pushes and not op.name.startswith("tested")}
+    ours = {
+        op.name: op
+        for op in given
+        if op.pushes and next(iter(op.rules.values())).__module__.startswith("tensorad.rules")
+    }
     assert {*calls} == {*ours}
     for name, arguments in calls.items():
         op = ours[name]
