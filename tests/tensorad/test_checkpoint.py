@@ -246,6 +246,15 @@ def test_what_is_handed_on_untouched() -> None:
     assert g.gradient(y, w).tolist() == [6, 8]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.complex64])
+@pytest.mark.parametrize("size", [3e4, 1e-8])
+def test_large_tensors_of_few_digits_raise_no_alarm(dtype: torch.dtype, size: float) -> None:
+    x = ts.tensor(torch.full((70_000,), size).to(dtype))
+    with ts.Grad() as g:
+        y = ts.checkpoint(lambda x: x * 2)(x)
+    assert g.gradient(y, x)[-1].item() == 2
+
+
 def test_a_generator_of_ones_own_is_noticed() -> None:
     generator = torch.Generator().manual_seed(0)
     x = ts.tensor(rand(20))

@@ -63,7 +63,10 @@ class Entry:
 
 @dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Node:
-    """One recorded application of an op, or a leaf (no op, no parents): a value that no open context recorded."""
+    """One recorded application of an op, or a leaf (no op, no parents): a value that no open context recorded.
+
+    Where only a forward mode records, it makes a leaf of a node as soon as it has the tangent: no graph is kept.
+    """
 
     number: int
     op: Any  # an Op, or None for a leaf
