@@ -229,6 +229,28 @@ def test_19_gradients_do_not_accumulate() -> None:
         assert g.gradient(y, x).item() == 4
 
 
+def test_20_the_graph_can_be_seen_by_one_call_small_or_large() -> None:
+    x = ts.tensor([1.0, 2.0], name="x")
+    with ts.Grad() as g:
+        low, high = (x.sin() * x).split(1)
+        y = (low + high).sum()
+    lines = repr(g.graph(y)).splitlines()
+    assert lines[0] == "#1  x = leaf, shape (2,)"
+    assert lines[2].startswith("#3  mul(input=#2, other=#1), shape (2,)  at test_user_cases.py:")
+    assert lines[-1].startswith("#8  sum(input=#7), shape ()  at test_user_cases.py:")
+    assert [node.op for node in g.graph(y).nodes][3:7] == ["split", "part", "part", "add"]
+    with ts.Grad() as g:
+        y = x
+        for _ in range(1000):
+            y = (y * 0.5).sin() + x
+    text = repr(g.graph(y))
+    assert "1000 mul, 1000 sin, 1000 add  at test_user_cases.py:" in text
+    assert len(text.splitlines()) < 5
+    assert len(g.graph(y).nodes) == 3001
+    with pytest.raises(ts.NotRecordedError):
+        g.graph(ts.tensor(1.0))
+
+
 def test_21_where_the_first_nan_was_made() -> None:
     x = ts.tensor([4.0, 0.0])
     with ts.Grad(check="nan") as g:

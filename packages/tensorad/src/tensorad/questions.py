@@ -1,17 +1,18 @@
-"""What a Grad can be asked besides a gradient: Jacobians, reasons, memory."""
+"""What a Grad can be asked besides a gradient: Jacobians, reasons, the graph, memory."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad.arguments import sources_of
+from tensorad.arguments import checked, sources_of
 from tensorad.errors import ArgumentError, ContextError
+from tensorad.graph import Graph, graph
 from tensorad.jacobians import batch_jacobian, jacobian
 from tensorad.memory import Memory, memory
 from tensorad.site import Site, name_of_context
 from tensorad.tensor import Tensor
 from tensorad.watching import Watcher
-from tensorad.why import why
+from tensorad.why import not_recorded, why
 
 
 class Questions:
@@ -93,6 +94,24 @@ class Questions:
             )
         (source,) = sources_of(target, [source], source)
         return why(self, target, source)
+
+    def graph(self: Any, target: Any) -> Graph:
+        """What this context recorded on the way to `target`, node by node: print it, or go through its `nodes`.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor(2.0, name="x")
+        >>> with ts.Grad() as g:
+        ...     y = x * x.sin()
+        >>> [(node.op, node.inputs) for node in g.graph(y).nodes]
+        [(None, []), ('sin', [('input', 1)]), ('mul', [('input', 1), ('other', 2)])]
+
+        Raises:
+            NotRecordedError: if this context did not record the target.
+        """
+        checked(self, target, [target], None)
+        if self not in getattr(target.node, "contexts", ()):
+            raise not_recorded(self, target)
+        return graph(self, target.node)
 
     def memory(self: Any) -> Memory:
         """What the nodes that this context recorded have saved for the backward pass, the largest first, and in all.
