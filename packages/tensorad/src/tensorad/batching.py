@@ -41,7 +41,7 @@ def batched(row: Row, inputs: Sequence[Any]) -> dict[Any, Any]:
     with Recorder():  # so that a forward mode around does not forget at once how it was made
         found = row(*[Tensor(plain(each)[0]) for each in inputs])
     keys = [key for key, each in found.items() if each is not None]
-    sources = boundary([found[key] for key in keys], started)
+    sources, _ = boundary([found[key] for key in keys], started)
     token = recording.set(Contexts(()))
     try:
         data = plain([*inputs])

@@ -13,12 +13,11 @@ from tensorad.backward import backward
 from tensorad.checks import around
 from tensorad.errors import MutationError, RuleError
 from tensorad.grad import Grad
-from tensorad.node import Contexts, Node, differentiable, next_number, recording
-from tensorad.opaque import depending, opaque
+from tensorad.node import Contexts, differentiable, next_number, recording
+from tensorad.opaque import boundary, depending, opaque
 from tensorad.override import as_before
 from tensorad.several import bundle
 from tensorad.tensor import Tensor
-from tensorad.walk import ancestors
 
 
 def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,16 +90,17 @@ class _Segment:
 
     def note(self, outputs: list[Tensor]) -> None:
         """Of the first run, what it depends on, and enough to notice that a second one does not do the same."""
-        self.sources, self.version = _used(outputs, self.started)
+        self.sources, since = boundary(outputs, self.started)
+        self.version = sum(node.version for node in since)
         self.marks = [_mark(output) for output in outputs]
 
     def pull(self, g: Sequence[Any], wanted: Sequence[bool]) -> list[Any]:
         """The cotangents of what the run depends on, by running it again, recorded."""
         started, contexts = next_number(), recording.get()
         again, outputs, target = self.context.copy().run(self._again, contexts)
-        sources, version = _used(outputs, started)
+        sources, since = boundary(outputs, started)
         name = getattr(self.f, "__name__", "the function")
-        if {*sources} != {*self.sources} or version != self.version:
+        if {*sources} != {*self.sources} or sum(node.version for node in since) != self.version:
             raise MutationError(
                 f"checkpoint: what {name} uses was changed before it ran again for the backward pass, a weight that "
                 "was updated, say: ask for the gradient before the change"
@@ -127,13 +127,6 @@ class _Segment:
             again = setting.enter_context(Grad())
             outputs = [each for each in tree.flatten(self.run())[0] if isinstance(each, Tensor)]
             return again, outputs, bundle.call(outputs)
-
-
-def _used(outputs: list[Tensor], started: int) -> tuple[list[Node], int]:
-    """The nodes from before number `started` that `outputs` depend on, and the versions of what those since saved."""
-    reached = ancestors([output.node or output.leaf() for output in outputs], lambda node: node.number >= started)
-    since = [node for node in reached if node.number >= started]
-    return [node for node in reached if node.number < started], sum(node.version for node in since)
 
 
 _checkpoint = opaque("checkpoint")

@@ -82,7 +82,9 @@ class Forward(Watcher, Entry):
         node: Any = tensor.node
         tangents = [self.tangent(parent) for parent in node.parents]
         if any(tangent is not None for tangent in tangents):
-            token = recording.set(Contexts(self.outer.entries, self.outer.site or node.site))  # the op's own line
+            # What is recorded of this has the op's own line.
+            outer = Contexts(self.outer.entries, self.outer.site or node.site) if self.outer else self.outer
+            token = recording.set(outer)
             try:
                 if node.op.own_tangent and not _entry_by_entry(node):
                     found = _applied(node, args, kwargs, tangents)

@@ -11,10 +11,10 @@ from tensorad.tensor import Tensor
 from tensorad.walk import ancestors
 
 
-def boundary(outputs: Iterable[Tensor], started: int) -> list[Node]:
-    """The nodes from before number `started` that `outputs` depend on."""
-    reached = ancestors([output.node for output in outputs], lambda node: node.number >= started)
-    return [node for node in reached if node.number < started]
+def boundary(outputs: Iterable[Tensor], started: int) -> tuple[list[Node], list[Node]]:
+    """The nodes from before number `started` that `outputs` depend on, and those made since."""
+    reached = ancestors([output.node or output.leaf() for output in outputs], lambda node: node.number >= started)
+    return [node for node in reached if node.number < started], [node for node in reached if node.number >= started]
 
 
 def depending(
