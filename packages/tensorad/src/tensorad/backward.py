@@ -4,6 +4,7 @@ One loop for every order. With no context open it runs the rules on torch tensor
 on Tensors, which are recorded like any other op, and so the gradient can be differentiated in turn.
 """
 
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -19,11 +20,19 @@ def backward(owner: object, target: Node, seed: Any, sources: set[Node], wrap: A
     target; every other node is a leaf. A source that nothing reaches is left out of the result. `wrap(node, pulls)`,
     where it is given, says what runs in the place of a node's pulls: a check of what they return, a mask, a picture.
     """
-    recorded = bool(recording.get())
-    order, wanted = between(owner, target, sources)
-    cotangents: dict[Node, Any] = {target: seed}
+    list(stepwise(between(owner, target, sources), cotangents := {target: seed}, sources, wrap))  # without a stop
+    return cotangents
+
+
+def stepwise(way: Any, cotangents: dict[Node, Any], sources: set[Node], wrap: Any = None) -> Iterator[Node]:
+    """The loop, on a way found by `between`. It stops before each node, whose own cotangent is complete by then.
+
+    `cotangents` has the target's at first. Who goes step by step may look at them at each stop, and change them.
+    """
+    recorded, (order, wanted) = bool(recording.get()), way
     sums: set[Node] = set()  # nodes whose cotangent is a sum made here and held by nobody else: added to in place
     for node in reversed(order):
+        yield node
         g = cotangents.get(node) if node in sources else cotangents.pop(node, None)
         if g is None:  # every rule on the way here said that nothing flows: an exact zero
             continue
@@ -43,7 +52,6 @@ def backward(owner: object, target: Node, seed: Any, sources: set[Node], wrap: A
                     cotangents[parent] = cotangents[parent] + pulled
                     if not recorded:
                         sums.add(parent)
-    return cotangents
 
 
 def between(owner: object, target: Node, sources: set[Node]) -> tuple[list[Node], set[Node]]:
@@ -59,8 +67,7 @@ def between(owner: object, target: Node, sources: set[Node]) -> tuple[list[Node]
             if parent not in seen and owner in parent.contexts:
                 seen.add(parent)
                 reached.append(parent)
-    order: list[Node] = []
-    wanted = set(sources)
+    order, wanted = list[Node](), set(sources)
     for node in sorted(reached, key=attrgetter("number")):
         if not wanted.isdisjoint(node.parents):
             wanted.add(node)
@@ -71,8 +78,7 @@ def between(owner: object, target: Node, sources: set[Node]) -> tuple[list[Node]
 def fit(g: Any, parent: Node, node: Node) -> Any:
     """Undo what broadcasting and promotion did to an operand: `g` in the shape and dtype of `parent`."""
     try:
-        if g.shape != parent.shape:
-            g = g.sum_to_size(parent.shape)
+        g = g if g.shape == parent.shape else g.sum_to_size(parent.shape)
         if g.dtype != parent.dtype:
             g = (g.real if g.dtype.is_complex and not parent.dtype.is_complex else g).to(parent.dtype)
         return g

@@ -96,8 +96,8 @@ class Grad(Questions, Entry):
                 a cotangent of another shape.
         """
         wanted, structure, nodes = checked(self, target, sources, unconnected)
-        contexts = recording.get()
-        found = self.cotangents(target.node or target.leaf(), seed_of(target, cotangent, contexts), nodes, masked)
+        seed = seed_of(target, cotangent, contexts := recording.get())
+        found = self.cotangents(target.node or target.leaf(), seed, nodes, masked)
         results = [result_for(self, target, each, found.get(each.node), unconnected, contexts) for each in wanted]
         return arranged(results, structure, sources, cotangent)
 
