@@ -31,7 +31,8 @@ TORCH = next(line for line in CONSTRAINTS.read_text().splitlines() if line.start
 ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
-TESTS = ["pytest", "hypothesis", "expecttest", "ipykernel", "nbclient", *DEMO]
+PICTURES = ["graphlay", "matplotlib"]
+TESTS = ["pytest", "hypothesis", "expecttest", "ipykernel", "nbclient", *DEMO, *PICTURES]
 BROWSER = ["jupyterlab", "nbformat", "playwright"]
 BENCH = ["autograd", "mygrad", "jax"]
 

@@ -1,16 +1,15 @@
 """How notebooks show Tensors, and nests of them: IPython's formatters know, the engine knows nothing of notebooks."""
 
 import html
-from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import tensorad as ts
+from tensorad.looking.program import holds_tensors
 from tensorad_ipython.result import MOST_ROWS, left_out, shown, table
 from tensorad_ipython.typeset import kind, printed, symbol, value
 
 _NESTS = (dict, list, tuple)
-_LOOKED_AT = 100  # how many items of a nest are looked at, so that a list of ten million numbers costs nothing
 
 
 def tensor_html(tensor: ts.Tensor) -> str:
@@ -34,7 +33,7 @@ def tensor_text(tensor: ts.Tensor, printer: Any, cycle: bool) -> None:
 
 def nest_html(nest: Any) -> str | None:
     """A nest of Tensors, such as gradients by the names of parameters, as a table; nothing for any other nest."""
-    if not _holds_tensors(nest):
+    if not holds_tensors(nest):
         return None
     try:
         values, paths = ts.tree.flatten(nest)[0], ts.tree.paths(nest)
@@ -44,15 +43,6 @@ def nest_html(nest: Any) -> str | None:
         return None
     rows = [(symbol(path), each) for path, each in zip(paths, values[:MOST_ROWS], strict=False)]
     return table(rows, left_out(len(values)))
-
-
-def _holds_tensors(nest: Any, depth: int = 4) -> bool:
-    """Whether one of the first items is a Tensor, or a nest that holds one, not too deep."""
-    items = nest.values() if isinstance(nest, dict) else nest
-    return any(
-        isinstance(each, ts.Tensor) or (depth > 1 and isinstance(each, _NESTS) and _holds_tensors(each, depth - 1))
-        for each in islice(items, _LOOKED_AT)
-    )
 
 
 _FORMATTERS = [

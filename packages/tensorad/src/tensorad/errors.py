@@ -45,6 +45,10 @@ class InPlaceError(NoRuleError, TypeError):
     """A torch function that ends in an underscore has no rule: Tensors are values and are not changed in place."""
 
 
+class MissingPackageError(TensorADError, ImportError):
+    """What was asked for needs a package that is not installed: the message says which."""
+
+
 class NonFiniteError(TensorADError, FloatingPointError):
     """An op made a NaN or an infinity, under `Grad(check="nan")`."""
 

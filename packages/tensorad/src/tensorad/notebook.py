@@ -1,15 +1,47 @@
-"""`%load_ext tensorad`: IPython's way in. The extension is a package of its own, imported only when it is asked for."""
+"""The way to what is not the engine: IPython's way in, and the packages that draw, imported when they are asked for."""
 
 from importlib import import_module
 from typing import Any
 
+from tensorad.errors import MissingPackageError
+
+_PACKAGE = "tensorad_ipython"
+
+
+def needed(module: str, package: str, purpose: str) -> Any:
+    """The module `module`; or a MissingPackageError that says what to install for the purpose."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:  # it is there, but something that it needs is not
+            raise
+        raise MissingPackageError(f"{purpose} needs a package that is not installed: pip install '{package}'") from None
+
+
+class Shown:
+    """Something that is more than text in a notebook, and on a page, where the package for it is installed."""
+
+    def trace(self) -> dict[str, Any]:
+        """What a page shows, as plain data."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **_: Any) -> Any:
+        try:
+            pictures = needed(f"{_PACKAGE}.pictures", "tensorad[ipython]", "a picture in a notebook")
+        except MissingPackageError:
+            return {"text/plain": repr(self)}
+        return pictures.bundle(self)
+
+
+def page(trace: dict[str, Any]) -> str:
+    """A page that stands alone, in which a trace can be unfolded and stepped through."""
+    return needed(f"{_PACKAGE}.page", "tensorad[ipython]", "a page").standalone(trace, trace["title"])
+
 
 def _extension() -> Any:
     try:
-        return import_module("tensorad_ipython")
-    except ModuleNotFoundError as error:
-        if error.name != "tensorad_ipython":  # it is there, but something that it needs is not
-            raise
+        return needed(_PACKAGE, "tensorad-ipython", "%load_ext tensorad")
+    except MissingPackageError:
         from IPython.core.error import UsageError
 
         raise UsageError("`%load_ext tensorad` needs the notebook package: `%pip install tensorad-ipython`") from None

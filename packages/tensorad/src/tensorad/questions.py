@@ -1,18 +1,27 @@
 """What a Grad can be asked besides a gradient: Jacobians, reasons, the graph, memory."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tensorad.arguments import checked, sources_of
 from tensorad.errors import ArgumentError, ContextError
-from tensorad.graph import Graph, graph
 from tensorad.jacobians import batch_jacobian, jacobian
 from tensorad.memory import Memory, memory
 from tensorad.site import Site, name_of_context
 from tensorad.tensor import Tensor
 from tensorad.watching import Watcher
 from tensorad.why import not_recorded, why
+
+if TYPE_CHECKING:
+    from tensorad.looking.graph import Graph
+    from tensorad.looking.steps import Steps
+
+
+def _looking(module: str) -> Any:
+    """A module for looking inside: none is imported before it is asked for."""
+    return import_module(f"tensorad.looking.{module}")
 
 
 class Questions:
@@ -95,8 +104,20 @@ class Questions:
         (source,) = sources_of(target, [source], source)
         return why(self, target, source)
 
-    def graph(self: Any, target: Any) -> Graph:
-        """What this context recorded on the way to `target`, node by node: print it, or go through its `nodes`.
+    def graph(self: Any, target: Any, sources: Any = None) -> "Graph":
+        """What this context recorded on the way to `target`, node by node.
+
+        Print it, save it as a picture or a page (`.save("graph.svg")`, `.dot`, `.mmd`, `.html`, `.json`), or go through
+        its `nodes`. Notebooks show it. The graph of a gradient is a graph too, with a box for each context that
+        recorded part of it. Beyond 40 nodes it is folded: what loops and functions did, and parts of what is still too
+        long.
+
+        Args:
+            target: a Tensor that this context recorded.
+            sources: a Tensor, or any nest of them: only what lies between them and the target is shown.
+
+        Raises:
+            NotRecordedError: if this context did not record the target.
 
         >>> import tensorad as ts
         >>> x = ts.tensor(2.0, name="x")
@@ -104,14 +125,33 @@ class Questions:
         ...     y = x * x.sin()
         >>> [(node.op, node.inputs) for node in g.graph(y).nodes]
         [(None, []), ('sin', [('input', 1)]), ('mul', [('input', 1), ('other', 2)])]
-
-        Raises:
-            NotRecordedError: if this context did not record the target.
         """
-        checked(self, target, [target], None)
+        _, _, nodes = checked(self, target, [target] if sources is None else sources, None)
         if self not in getattr(target.node, "contexts", ()):
             raise not_recorded(self, target)
-        return graph(self, target.node)
+        recorded = _looking("graph").Recorded(self, target.node, None if sources is None else nodes)
+        return recorded.graph([] if sources is None else nodes)
+
+    def steps(self: Any, target: Any, sources: Any, *, cotangent: Any = None) -> "Steps":
+        """The backward pass from `target` to `sources`, step by step: go through it, print it, see it in a notebook.
+
+        It is the very loop of `gradient`, which stops before each node. At a stop its cotangent can be looked at and
+        changed, and then the pass goes on with it; afterwards the step knows what each operand received, by which rule,
+        and with which numbers. Every step is kept, with its cotangents, for as long as the result is.
+
+        Args and Raises: as for `gradient`.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor(2.0)
+        >>> with ts.Grad() as g:
+        ...     h = x * x
+        ...     y = h * 3
+        >>> for step in g.steps(y, x):
+        ...     print(step.node.name, step.cotangent, [str(each) for each in step.received])
+        y Tensor(1.) ['h receives ∂y/∂y · 3 = 1 · 3 = 3']
+        h Tensor(3.) ['x receives ∂y/∂h · x = 3 · 2 = 6', 'x receives ∂y/∂h · x = 3 · 2 = 6, and 6 from before: 12']
+        """
+        return _looking("steps").Steps(self, target, sources, cotangent)
 
     def memory(self: Any) -> Memory:
         """What the nodes that this context recorded have saved for the backward pass, the largest first, and in all.

@@ -101,17 +101,21 @@ def call_of(function: Any) -> Any:
     return TABLE.get(function, function)
 
 
+@functools.lru_cache(maxsize=1000)
+def formulas_of(op: Op) -> dict[str, str]:
+    """The rules of an op as formulas: operand, or operands -> its cotangent."""
+    return {", ".join(operands.split()): formula(inspect.unwrap(each)) for operands, each in op.rules.items()}
+
+
 def _of_op(op: Op, names: list[str]) -> RuleCard:
-    rules = {operands: inspect.unwrap(each) for operands, each in op.rules.items()}
-    formulas = {", ".join(operands.split()): formula(each) for operands, each in rules.items()}
     forward = {", ".join(operands.split()): formula(each) for operands, each in op.pushes.items()}
-    first = next(iter(rules.values()))
+    first = inspect.unwrap(next(iter(op.rules.values())))
     source = "\n\n".join([_row(op), *_helpers(first, _innermost(first.__code__, ast.stmt))])
     saved = [name for name in op.saves if name != "wanted"]  # which is told to the rule when it runs
     saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in saved]
     kind, file = "linear op" if op.linear else "op", _file(first.__code__)
     internal = file.startswith("rules/") and not any(find(name) or find(f"__{name}__") for name in names)
-    return RuleCard(_shown(op.signature), kind, formulas, saves, _notes(names), source, file, internal, forward)
+    return RuleCard(_shown(op.signature), kind, formulas_of(op), saves, _notes(names), source, file, internal, forward)
 
 
 def _shown(name: str) -> str:

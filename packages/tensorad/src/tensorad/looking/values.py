@@ -1,0 +1,69 @@
+"""Values in one line: the numbers themselves where they are few, what they are like where they are many."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from tensorad.several import Parts, Shapes
+from tensorad.tensor import Tensor
+
+FEW = 8  # entries that are written out
+
+
+def number(value: complex) -> str:
+    """Six significant digits, and no sign for zero."""
+    return f"{value + 0.0:.6g}" if isinstance(value, float | complex) else str(value)
+
+
+def shown(value: Any) -> str:
+    """A tensor in one line, or the tensors that an op with several outputs has; their cotangents too."""
+    if isinstance(value, Parts):
+        return "; ".join(f"{place}: {shown(each)}" for place, each in value.by_place.items())
+    if isinstance(value, list | tuple):
+        return "; ".join([shown(each) if each is not None else "nothing" for each in value])  # pyright: ignore[reportUnknownVariableType]
+    data = value.data if isinstance(value, Tensor) else value
+    if data.is_meta or data.is_quantized or data.layout != torch.strided:
+        return f"{shape_of(data)} {str(data.layout).removeprefix('torch.')}".strip()
+    if data.numel() <= FEW and data.ndim <= 2:
+        return written(data)
+    return f"{shape_of(data)}, {_described(data)}"
+
+
+def written(data: torch.Tensor) -> str:
+    """All entries, as nested lists: what `tensorad.tensor` takes."""
+
+    def text(nest: Any) -> str:
+        return f"[{', '.join(map(text, nest))}]" if isinstance(nest, list) else number(nest)
+
+    return text(data.detach().tolist())
+
+
+def _described(data: torch.Tensor) -> str:
+    """The smallest entry, the largest and the mean; of complex numbers, their sizes; and how many are not finite."""
+    if not data.numel():
+        return "empty"
+    if not (data.is_floating_point() or data.is_complex()):
+        return f"{number(data.min().item())} … {number(data.max().item())}"
+    finite = data[data.isfinite()]
+    strange = data.numel() - finite.numel()
+    words = f", {strange} not finite" * (strange > 0)
+    if not finite.numel():
+        return words.removeprefix(", ")
+    sizes, name = (finite.abs(), "sizes ") if data.is_complex() else (finite, "")
+    low, high, mean = sizes.min().item(), sizes.max().item(), sizes.double().mean().item()
+    if low == high:
+        return f"{name}all {low:.4g}{words}"
+    return f"{name}{low:.4g} … {high:.4g}, mean {mean:.4g}{words}"
+
+
+def shape_of(value: Any) -> str:
+    """Such as `(2, 3)`; of several outputs, the shapes of all."""
+    shape = getattr(value, "shape", value)
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size | Shapes):
+        shape = Shapes([each.shape for each in _present(value)])  # pyright: ignore[reportUnknownArgumentType]
+    return ", ".join(str(tuple(each)) for each in shape) if isinstance(shape, Shapes) else str(tuple(shape))
+
+
+def _present(values: Iterable[Any]) -> list[Any]:
+    return [each for each in values if each is not None]
