@@ -15,6 +15,7 @@ from tensorad.watching import Watcher
 from tensorad.why import not_recorded, why
 
 if TYPE_CHECKING:
+    from tensorad.looking.flow import Flow
     from tensorad.looking.graph import Graph
     from tensorad.looking.steps import Steps
 
@@ -152,6 +153,28 @@ class Questions:
         h Tensor(3.) ['x receives ∂y/∂h · x = 3 · 2 = 6', 'x receives ∂y/∂h · x = 3 · 2 = 6, and 6 from before: 12']
         """
         return _looking("steps").Steps(self, target, sources, cotangent)
+
+    def flow(self: Any, target: Any, sources: Any, *, cotangent: Any = None) -> "Flow":
+        """How large cotangents are on their way from `target` to `sources`: do they vanish, explode, die or break?
+
+        Print it, see it as a picture in a notebook, or save that (`.save("flow.png")`, `.svg`, `.pdf`). A cotangent
+        vanishes with a norm below 1e-6 of the target's own, and explodes above 1e3 times that; it is dead if all of it
+        is zero, and not finite with a NaN or an infinity in it.
+
+        Args and Raises: as for `gradient`.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor([1.0, -2.0])
+        >>> with ts.Grad() as g:
+        ...     h = x.relu() * 1e-4
+        ...     y = (h * 1e-4).sum()
+        >>> g.flow(y, x)
+        gradients of y:
+          x: norm 1e-08, 50% zeros  (vanishing)
+        1 of 4 nodes on the way are not healthy:
+          v2 (relu): norm 1.41e-08  (vanishing)
+        """
+        return _looking("flow").flow(self, target, sources, cotangent)
 
     def memory(self: Any) -> Memory:
         """What the nodes that this context recorded have saved for the backward pass, the largest first, and in all.

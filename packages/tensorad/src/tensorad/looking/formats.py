@@ -47,7 +47,8 @@ class Seen:
         if isinstance(thing, Group):
             return [*filter(None, [thing.title]), f"{len(thing.numbers)} nodes"]
         node = self.graph.nodes[thing - 1]
-        first = f"{node.name} = {node.op}" if node.name and node.op else node.name or node.op or "leaf"
+        op = node.short_op
+        first = f"{node.name} = {op}" if node.name and op else node.name or op or "leaf"
         return [first, shape_text(node)]
 
     def kind(self, thing: "int | Group") -> str:
@@ -92,7 +93,8 @@ class Saved(Shown):
     def save(self, path: str | Path) -> Path:
         """Write it to a file: `.html` is a page that stands alone, `.json` the data, `.txt` the text.
 
-        A graph can also be `.svg`, a picture; `.dot`, for Graphviz; `.mmd`, for Mermaid.
+        A graph can also be `.svg`, a picture, `.dot`, for Graphviz, or `.mmd`, for Mermaid; the flow of a gradient is
+        `.png`, `.svg` or `.pdf`, and no page.
 
         Returns:
             the path.
@@ -104,11 +106,12 @@ class Saved(Shown):
         path, forms = Path(path), self._forms()
         if path.suffix not in forms:
             raise ArgumentError(f"it can be saved as {', '.join(sorted(forms))}, and not as {path.name!r}")
-        path.write_text(forms[path.suffix](), encoding="utf-8")
+        made = forms[path.suffix]()
+        path.write_bytes(made if isinstance(made, bytes) else made.encode())
         return path
 
-    def _forms(self) -> dict[str, Callable[[], str]]:
-        """What makes the text of a file, by the ending of its name."""
+    def _forms(self) -> dict[str, Callable[[], str | bytes]]:
+        """What makes a file, by the ending of its name."""
         return {".html": lambda: page(self.trace()), ".json": lambda: json.dumps(self.trace()), ".txt": self.__repr__}
 
 
@@ -199,7 +202,7 @@ class Pictures(Saved):
             "editable": False,
         }
 
-    def _forms(self: Any) -> dict[str, Callable[[], str]]:
+    def _forms(self: Any) -> dict[str, Callable[[], str | bytes]]:
         drawn = {".svg": self.to_svg, ".dot": self.to_dot, ".mmd": self.to_mermaid}
         return super()._forms() | drawn
 
@@ -225,7 +228,7 @@ def _for_mermaid(text: str) -> str:
 def _node_data(node: "GraphNode") -> dict[str, Any]:
     shape, _, dtype = shape_text(node).rpartition(" ")
     return {
-        "id": node.number, "op": node.op, "name": node.name, "shape": shape, "dtype": dtype, "value": node.value,
+        "id": node.number, "op": node.short_op, "name": node.name, "shape": shape, "dtype": dtype, "value": node.value,
         "line": node.line, "code": node.code, "inputs": [list(each) for each in node.inputs],
         "recorded": list(node.contexts), "rule": node.formulas,
     }  # fmt: skip

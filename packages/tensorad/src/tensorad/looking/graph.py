@@ -42,6 +42,11 @@ class GraphNode(NamedTuple):
     formulas: dict[str, str] = {}  # operand -> its cotangent  # noqa: RUF012
     symbol: str = ""  # what formulas call it: its name, numbered if others have it too; `v7` without one
 
+    @property
+    def short_op(self) -> str | None:
+        """The op's name without the module that it comes from: `linear`."""
+        return self.op and self.op.rpartition(".")[2]
+
     def __str__(self) -> str:
         operands = ", ".join(f"{operand}=#{number}" for operand, number in self.inputs)
         what = f"{self.op}({operands})" if self.op else "leaf"
@@ -109,11 +114,11 @@ class Recorded:
         return Graph(target, nodes, folded(self), self.numbers[self.target], found)
 
     def described(self, node: Node) -> GraphNode:
-        number, name, value = self.numbers[node], self.names.get(node), self.values.get(node)
+        number, name, value = self.numbers.get(node, 0), self.names.get(node), self.values.get(node)
         shape = tuple(map(tuple, node.shape)) if isinstance(node.shape, Shapes) else tuple(node.shape)
         text = None if value is None else shown(value)
         if not self.made(node):
-            return GraphNode(number, None, name, shape, node.dtype, text, "", [], symbol=self.symbols[node])
+            return GraphNode(number, None, name, shape, node.dtype, text, "", [], symbol=self.symbols.get(node, ""))
         inputs = [(operand, self.numbers[parent]) for operand, parent in operands_of(node) if parent in self.numbers]
         contexts = contexts_named(node)
         return GraphNode(number, name_of(node), name, shape, node.dtype, text, line_of(node), inputs, contexts,

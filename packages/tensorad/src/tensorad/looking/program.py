@@ -6,6 +6,7 @@ expression is all that `h = torch.tanh(x @ w)` assigns is `h`, whatever has beco
 
 import ast
 import functools
+import inspect
 import linecache
 import sys
 from collections.abc import Iterator
@@ -135,16 +136,24 @@ def variables(frame: FrameType) -> dict[Node, tuple[str, torch.Tensor]]:
     Names of modules' parameters and of what dicts and lists hold are paths: `model.0.weight`, `params['w']`.
     """
     found: dict[Node, tuple[str, torch.Tensor]] = {}
-    spaces = (frame.f_locals, frame.f_globals) if frame.f_locals is not frame.f_globals else (frame.f_globals,)
-    for space in spaces:
-        for name, value in list(space.items()):
-            if not name.startswith("_"):
-                for label, tensor in _tensors(name, value):
-                    node = tensor.node if isinstance(tensor, Tensor) else leaf_of(tensor)
-                    data = tensor.data if isinstance(tensor, Tensor) else tensor.detach()
-                    if node is not None:
-                        found.setdefault(node, (label, data))
+    for space in (_locals(frame), frame.f_globals):
+        labelled = [
+            each for name, value in list(space.items()) if not name.startswith("_") for each in _tensors(name, value)
+        ]
+        for label, tensor in sorted(labelled, key=lambda each: not each[0].isidentifier()):  # `x` rather than `pair[0]`
+            node = tensor.node if isinstance(tensor, Tensor) else leaf_of(tensor)
+            data = tensor.data if isinstance(tensor, Tensor) else tensor.detach()
+            if node is not None:
+                found.setdefault(node, (label, data))
     return found
+
+
+def _locals(frame: FrameType) -> dict[str, Any]:
+    space = frame.f_locals
+    taken = dict(space)
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        space.clear()  # a copy that a function's frame would keep: what is deleted there would stay alive
+    return taken
 
 
 def _tensors(name: str, value: Any) -> Iterator[tuple[str, Any]]:

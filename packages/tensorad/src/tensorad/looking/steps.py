@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tensorad.arguments import fitting
-from tensorad.errors import ArgumentError
+from tensorad.errors import ArgumentError, ContextError
 from tensorad.looking.formats import Saved
 from tensorad.looking.graph import Graph, GraphNode, operands_of
 from tensorad.looking.values import FEW, number, shape_of, shown, written
@@ -124,7 +124,7 @@ class Step:
         return {
             "node": self.node.number,
             "cotangent": None if self.cotangent is None else _data_of(self.cotangent, plain=True),
-            "rule": f"{self.node.op}  {rule}",
+            "rule": f"{self.node.short_op}  {rule}",
             "received": [each.trace() for each in self.received],
             "gradients": [{"label": label, **(_data_of(each) if each is not None else {"text": None, "shape": ""})}
                           for label, each in self.gradients.items()],
@@ -152,7 +152,7 @@ class Steps(Saved):
         self._walk = Walk(context, target, sources, cotangent)
         self.graph: Graph = self._walk.recorded.graph(list(self._walk.labels.values()))
         self._records: list[_Record] = []
-        self._failed: BaseException | None = None
+        self._failed = ""  # the error that the pass ended with
 
     def __len__(self) -> int:
         return self._walk.length
@@ -228,6 +228,8 @@ class Steps(Saved):
         return self.graph.trace() | {"steps": [step.trace() for step in self], "editable": True}
 
     def __repr__(self) -> str:
+        if not len(self):
+            return "no steps: the target is the source itself, or does not depend on it"
         left_out = range(_FIRST, len(self) - _LAST)
         lines: list[str] = []
         for step in self:
@@ -235,18 +237,18 @@ class Steps(Saved):
                 lines.append(repr(step))
             elif step.number == _FIRST:
                 lines.append(f"... and {len(left_out):,} more: steps[{_FIRST}] to steps[{left_out[-1]}]")
-        for label, gradient in (self[-1].gradients if len(self) else {}).items():
+        for label, gradient in self[-1].gradients.items():
             lines.append(f"gradient by {label}: {'nothing arrived' if gradient is None else shown(gradient)}")
         return "\n".join(lines)
 
     def _go_on(self) -> None:
         """Let the loop run up to its next stop, and note what it stands before."""
         if self._failed:
-            raise self._failed
+            raise ContextError(f"the pass ended at step {len(self._records) - 1} with {self._failed}; ask for it again")
         try:
             node: Any = self._walk.on()
         except BaseException as error:
-            self._failed = error
+            self._failed = f"{type(error).__name__}: {error}"
             raise
         if node:
             self._records.append(_Record(node, self._described(node), self._walk.cotangents.get(node)))
