@@ -1,0 +1,68 @@
+"""Recorded graphs on a page without a kernel: as a fragment of a page of documentation, or as one file of its own.
+
+The same JavaScript module draws them as in a notebook. Nothing is fetched from anywhere, by http or from a file.
+"""
+
+import html
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+# What would end a script, or a line of one, where it stands in a page.
+_ESCAPED = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
+
+
+@cache
+def module() -> str:
+    """The JavaScript module that draws: dagre, which lays graphs out, and `view.js` after it, as one text."""
+    return f"{_static('dagre.min.js')}\n{_static('view.js')}"
+
+
+def embed(trace: dict[str, Any]) -> str:
+    """A fragment of HTML with `trace` in it, which the script of `host()` turns into a picture."""
+    still = trace | {"editable": False}  # there is nobody who would run the rest again
+    steps = f", {len(trace['steps'])} steps back" if trace.get("steps") else ""
+    words = f"{trace['title']}: a graph of {len(trace['nodes'])} nodes{steps}. It is drawn by JavaScript."
+    fallback = f'<p class="tensorad-fallback">{html.escape(words)}</p>'
+    return f'<div class="tensorad-view"><script type="application/json">{_json(still)}</script>{fallback}</div>'
+
+
+def host() -> str:
+    """A classic script for a page: it draws every fragment of `embed()` there is, on pages of mkdocs-material too."""
+    return f"(() => {{\n{_static('host.js')}\nmountTraces({_json(module())});\n}})();\n"
+
+
+def standalone(trace: dict[str, Any], title: str) -> str:
+    """A whole page with nothing but `trace`: one file that works offline, light or dark as its reader likes it."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>
+  :root {{ color-scheme: light dark; --tensorad-height: calc(100vh - 11rem); }}
+  body {{ margin: 1rem auto; padding: 0 1rem; max-width: 90rem; font-family: system-ui, sans-serif; }}
+  h1 {{ font-size: 1.2rem; font-weight: 600; margin: 0 0 .6rem; }}
+</style>
+</head>
+<body>
+<h1>{html.escape(title)}</h1>
+{embed(trace)}
+<script>
+{host()}</script>
+</body>
+</html>
+"""
+
+
+def _static(name: str) -> str:
+    text = files("tensorad_ipython").joinpath("static", name).read_text(encoding="utf-8")
+    # The map of the minified library is not served.
+    return "\n".join(line for line in text.splitlines() if not line.startswith("//# sourceMappingURL"))
+
+
+def _json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(str.maketrans(_ESCAPED))
