@@ -149,16 +149,43 @@ def screenshots(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(
-    server: Server, browser: BrowserContext, tmp_path: Path, screenshots: Path
-) -> Iterator[Callable[..., Notebook]]:
-    """A function that opens a notebook of the cells it is given, below the last of which HTML may be `shown` already.
+def new_page(browser: BrowserContext) -> Iterator[Callable[[], Page]]:
+    """A function that gives a new page.
 
     Whatever a test does, the page must ask nothing of any other machine, open no dialog and have no error.
     """
     asked: list[str] = []
     dialogs: list[str] = []
     errors: list[str] = []
+    pages: list[Page] = []
+
+    def dismiss(dialog: Any) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def open_page() -> Page:
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("dialog", dismiss)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert asked, "the requests are not seen"
+    assert not [url for url in asked if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:|file:", url)]
+    assert not dialogs
+    assert not errors
+
+
+@pytest.fixture
+def opened(
+    server: Server, new_page: Callable[[], Page], tmp_path: Path, screenshots: Path
+) -> Iterator[Callable[..., Notebook]]:
+    """A function that opens a notebook of the cells it is given, below the last of which HTML may be `shown` already."""
     notebooks: list[Notebook] = []
 
     def open_notebook(*cells: str, shown: str = "") -> Notebook:
@@ -169,16 +196,7 @@ def opened(
             content.cells[-1].outputs = [nbformat.v4.new_output("display_data", {"text/html": shown, "text/plain": ""})]
         nbformat.write(content, file)
         path = file.relative_to(server.root).as_posix()
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("websocket", lambda socket: asked.append(socket.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-
-        def dismiss(dialog: Any) -> None:
-            dialogs.append(dialog.message)
-            dialog.dismiss()
-
-        page.on("dialog", dismiss)
+        page = new_page()
         # A workspace of its own: one that is shared opens the notebooks of earlier tests again.
         page.goto(f"{server.url}lab/workspaces/{tmp_path.name}/tree/{path}?token={server.token}")
         notebooks.append(Notebook(page, path, screenshots))
@@ -187,8 +205,3 @@ def opened(
     yield open_notebook
     for notebook in notebooks:
         notebook.run("await panel.sessionContext.shutdown()")
-        notebook.page.close()
-    assert asked, "the requests are not seen"
-    assert not [url for url in asked if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url)]
-    assert not dialogs
-    assert not errors

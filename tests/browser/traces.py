@@ -96,7 +96,7 @@ class Program:
                           "rule": f"{op}({', '.join(rule)})", "received": received, "gradients": dict(cotangents)})  # fmt: skip
         return cotangents, steps
 
-    def trace(self, title: str, target: int, sources: list[int], **more: Any) -> dict[str, Any]:
+    def trace(self, title: str, target: int, sources: list[int]) -> dict[str, Any]:
         """The trace of the backward pass from `target` to `sources`."""
         _, steps = self.gradients(target)
         for step in steps:
@@ -107,7 +107,7 @@ class Program:
             ]
         labels = [{"label": self._called(each), "node": each} for each in sources]
         return {"title": title, "nodes": self.nodes, "groups": self.root, "target": target, "sources": labels,
-                "steps": steps, "editable": False} | more  # fmt: skip
+                "steps": steps, "editable": False}  # fmt: skip
 
 
 def small(name: str = "w", **more: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def small(name: str = "w", **more: Any) -> dict[str, Any]:
             error = program.op("sub", a, y, name="error")
             square = program.op("mul", error, error)
             loss = program.op("add", square, h, name="loss")
-    return program.trace("gradient of loss by " + f"{name}, b", loss, [w, b], **more)
+    return program.trace(f"gradient of loss by {name}, b", loss, [w, b]) | more
 
 
 def deep(stages: int, blocks: int, length: int) -> Program:

@@ -44,11 +44,9 @@ def standalone(trace: dict[str, Any], title: str) -> str:
 <style>
   :root {{ color-scheme: light dark; --tensorad-height: calc(100vh - 11rem); }}
   body {{ margin: 1rem auto; padding: 0 1rem; max-width: 90rem; font-family: system-ui, sans-serif; }}
-  h1 {{ font-size: 1.2rem; font-weight: 600; margin: 0 0 .6rem; }}
 </style>
 </head>
 <body>
-<h1>{html.escape(title)}</h1>
 {embed(trace)}
 <script>
 {host()}</script>

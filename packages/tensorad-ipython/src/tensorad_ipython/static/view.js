@@ -12,6 +12,7 @@
 const MOST_THINGS = 300; // of more, no layout is quick, and no picture readable
 const MOST_CHILDREN = 100; // of a group: of more, consecutive ones are taken together
 const MOST_USES = 6; // of a leaf: of more, each use gets a copy of its own, else edges cross the whole picture
+const ASIDE = 48; // pixels between a thing and a leaf beside it
 const FEW_EDGES = 40; // are labelled all the time, and have room for it
 const LEAST_SCALE = 0.55; // of a picture that is fitted: below it nothing can be read
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
@@ -29,7 +30,7 @@ const STYLE = `
   --code: var(--jp-code-font-family, var(--md-code-font-family, ui-monospace, 'DejaVu Sans Mono', monospace));
   container-type: inline-size; box-sizing: border-box; max-width: 100%; margin: .5em 0; text-align: left;
   color: var(--jp-content-font-color1, var(--md-default-fg-color, CanvasText)); background: var(--paper);
-  font: 14px/1.5 var(--jp-ui-font-family, ${FONT}); accent-color: var(--focus);
+  font: 14px/1.5 var(--jp-ui-font-family, ${FONT});
   border: 1px solid var(--faint); border-radius: 10px; overflow: clip;
 
   [data-jp-theme-light="false"] &, [data-md-color-scheme="slate"] & { color-scheme: dark; }
@@ -57,7 +58,7 @@ const STYLE = `
   & :is(button, select, input):focus-visible, & .scroll:focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
 
   & .body { display: grid; grid-template-columns: minmax(0, 1fr) minmax(15rem, 23rem); }
-  & .scroll { overflow: auto; max-height: var(--tensorad-height, 34rem); overscroll-behavior: auto; background: var(--wash); }
+  & .scroll { overflow: auto; max-height: var(--tensorad-height, 34rem); overscroll-behavior: auto; }
   & .scroll > svg { display: block; margin: 0 auto; max-width: none; }
   & .panel { border-left: 1px solid var(--faint); padding: 10px 14px; overflow: auto; max-height: var(--tensorad-height, 34rem);
     font-size: 13px; overflow-wrap: anywhere; }
@@ -75,7 +76,7 @@ const STYLE = `
   & .operand { margin: 10px 0 0; padding: 6px 0 0 10px; border-left: 3px solid color-mix(in srgb, var(--flow) 55%, var(--paper)); }
   & .sum { display: grid; grid-template-columns: 1.3em minmax(0, 1fr); align-items: baseline; }
   & .sum > :nth-child(odd) { color: var(--soft); }
-  & button.link { all: unset; cursor: pointer; font-weight: 600; text-decoration: underline dotted; text-underline-offset: 3px; }
+  & button.link { all: unset; cursor: pointer; font-weight: 600; border-bottom: 1.5px dotted var(--line); }
   & button.link:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; border-radius: 2px; }
   & .edit { font-family: var(--code); cursor: text; width: 100%; margin-top: 2px; }
   & .trouble { color: color-mix(in srgb, #d13b3b 75%, currentColor); white-space: pre-wrap; font-size: 12.5px; }
@@ -93,7 +94,8 @@ const STYLE = `
   & .thing .name { font-weight: 650; }
   & .thing .second { font-size: 11px; fill: var(--soft); }
   & .thing .tag { font-size: 10px; fill: var(--soft); text-anchor: start; letter-spacing: .03em; }
-  & .thing .check { font-size: 11px; fill: color-mix(in srgb, var(--mark) 70%, currentColor); visibility: hidden; }
+  & .check { visibility: hidden; stroke: var(--mark); fill: var(--paper); stroke-width: 1.2; }
+  & .check > path { stroke: color-mix(in srgb, var(--mark) 75%, currentColor); stroke-width: 2; fill: none; stroke-linecap: round; }
   & .thing.done .check { visibility: visible; }
   & .thing.done > .box { stroke: var(--mark); }
   & .thing:hover > .box { stroke: currentColor; }
@@ -104,7 +106,7 @@ const STYLE = `
   & .ring { fill: none; stroke: var(--focus); stroke-width: 2.5; visibility: hidden; }
   & .pill > rect { fill: color-mix(in srgb, var(--flow) 14%, var(--paper)); stroke: color-mix(in srgb, var(--flow) 60%, var(--paper)); }
   & .thing .pill > text { font-size: 11px; font-weight: 600; fill: var(--flowing); }
-  & .frame { fill: color-mix(in srgb, currentColor 3%, transparent); stroke: var(--line); stroke-width: 1; stroke-dasharray: 5 4; }
+  & .frame { fill: color-mix(in srgb, currentColor 2.5%, transparent); stroke: var(--line); stroke-width: 1; stroke-dasharray: 5 4; }
   & .frame.context { stroke-dasharray: none; stroke-width: 1.5; }
   & .frame.gradient { stroke-dasharray: 1.5 3.5; stroke-width: 1.6; stroke-linecap: round; }
   & .frame.current { stroke: var(--flow); }
@@ -172,6 +174,9 @@ function readTrace(text) {
   record.graph = JSON.stringify([trace.nodes, trace.groups, trace.target, trace.sources]); // what the picture depends on
   record.stepOf = new Map(record.steps.map((step, index) => [step.node, index]));
   record.arrivals = readArrivals(record);
+  record.widest = new Map(); // the longest cotangent that a node is shown with
+  for (const [node, arrivals] of record.arrivals)
+    record.widest.set(node, arrivals.map(([, text]) => short(text, 16)).reduce((a, b) => (b.length > a.length ? b : a), ""));
   record.flows = new Map(); // what goes along the edge of an operand
   for (const step of record.steps)
     for (const each of step.received) record.flows.set(`${step.node} ${each.operand}`, each.value.text);
@@ -331,18 +336,23 @@ function linesOf(thing) {
     return { name: short(thing.group.title || thing.group.kind, 30), rest: "", second: counted(thing.group.size, "node") };
   }
   const { op, name, shape, value } = thing.node;
-  const told = value !== null && Array.from(value).length <= 12;
+  const told = value !== null && value !== undefined && Array.from(value).length <= 12;
   const bold = name ?? (op === null ? (told ? value : "leaf") : "");
   const rest = op === null ? "" : (name === null ? "" : " = ") + short(op, 22);
-  return { name: short(bold, 20), rest, second: told && bold !== value ? `${short(shape, 20)}  ${value}` : short(shape, 24) };
+  const scalar = shape === "()";
+  const second = told && bold !== value ? (scalar ? value : `${short(shape, 20)}  ${value}`) : short(shape, 24);
+  return { name: short(bold, 20), rest, second };
 }
 
-function measure(thing) {
+function measure(thing, record) {
   thing.lines = linesOf(thing);
   const first = widthOf(thing.lines.name, "650 13px") + widthOf(thing.lines.rest, "13px");
-  thing.width = Math.ceil(Math.max(first, widthOf(thing.lines.second, "11px"), 34)) + 26;
-  thing.height = 40;
+  const pill = record.widest.get(thing.node?.id) ?? "";
+  thing.width = Math.ceil(Math.max(first, widthOf(thing.lines.second, "11px"), 34, pillWidth(pill) + 8)) + 26;
+  thing.height = record.stepped ? 46 : 40; // the cotangent has room at the lower border
 }
+
+const pillWidth = (text) => widthOf(text, "600 11px") + 14;
 
 /** The label of an edge: its operands, and what flows along them where that is asked for. */
 function edgeLabel(uses, flows) {
@@ -355,33 +365,79 @@ function edgeLabel(uses, flows) {
 
 /** Gives everything that is seen its place. Inputs stand at the top, the target at the bottom. */
 function layOut(record, seen) {
+  seen.few = seen.edges.size <= FEW_EDGES;
+  for (const thing of seen.things.values()) measure(thing, record);
+  const beside = seen.few ? new Map() : leavesBeside(seen);
+  const aside = new Set([...beside.values()].flat());
+  const placed = [...seen.frames, ...seen.things.values()].filter((each) => !aside.has(each));
+  const edges = [...seen.edges.values()].filter((edge) => !aside.has(edge.from));
   const graph = new dagre.graphlib.Graph({ compound: true });
-  const few = seen.edges.size <= FEW_EDGES;
-  const ranker = seen.things.size > 100 ? "tight-tree" : "network-simplex";
-  graph.setGraph({ rankdir: "TB", ranksep: few ? 44 : 36, nodesep: 26, edgesep: 14, marginx: 18, marginy: 22, ranker });
-  for (const frame of seen.frames) graph.setNode(frame.key, {});
-  for (const thing of seen.things.values()) {
-    measure(thing);
-    graph.setNode(thing.key, { width: thing.width, height: thing.height });
-  }
-  for (const each of [...seen.frames, ...seen.things.values()]) if (each.frame) graph.setParent(each.key, each.frame);
-  for (const edge of seen.edges.values()) {
-    const room = few ? widthOf(edgeLabel(edge.uses, record.flows), "650 11.5px") + 8 : 0;
-    graph.setEdge(edge.from.key, edge.to.key, { width: room, height: few ? 14 : 0, labelpos: "c" });
+  // Aligned to one side, long chains are straight; balanced between all sides, which suits small graphs, they drift.
+  graph.setGraph({ rankdir: "TB", align: seen.few ? undefined : "UL", ranksep: 44, nodesep: 26, edgesep: 14, marginx: 18, marginy: 22 });
+  for (const each of placed) graph.setNode(each.key, each.group && !each.nodes ? {} : roomFor(each, beside.get(each) ?? []));
+  for (const each of placed) if (each.frame) graph.setParent(each.key, each.frame);
+  for (const edge of edges) {
+    const room = seen.few ? widthOf(edgeLabel(edge.uses, record.flows), "650 11.5px") + 8 : 0;
+    graph.setEdge(edge.from.key, edge.to.key, { width: room, height: seen.few ? 14 : 0, labelpos: "c" });
   }
   dagre.layout(graph);
-  for (const each of [...seen.frames, ...seen.things.values()]) {
+  for (const each of placed) {
     const { x, y, width, height } = graph.node(each.key);
-    Object.assign(each, { x, y, width, height });
+    Object.assign(each, { x, y }, each.nodes ? {} : { width, height });
   }
+  for (const [thing, leaves] of beside) placeBeside(thing, leaves);
   for (const edge of seen.edges.values()) {
-    const { points, x, y } = graph.edge(edge.from.key, edge.to.key);
-    const middle = points[Math.floor(points.length / 2)];
-    Object.assign(edge, { points, x: x ?? middle.x, y: y ?? middle.y }); // an edge without room for a label has no x
+    const found = aside.has(edge.from) ? null : graph.edge(edge.from.key, edge.to.key);
+    placeEdge(edge, found ?? { points: [edge.from, { x: (edge.from.x + edge.to.x) / 2, y: edge.from.y }, edge.to] });
   }
-  seen.few = few;
-  seen.width = graph.graph().width;
-  seen.height = graph.graph().height;
+  Object.assign(seen, { width: graph.graph().width, height: graph.graph().height });
+}
+
+/** Leaves that one thing alone uses stand beside it, left and right: so chains stay straight, and layouts quick. */
+function leavesBeside(seen) {
+  const [users, inputs, beside] = [new Map(), new Map(), new Map()];
+  for (const { from, to } of seen.edges.values()) {
+    users.set(from, [...(users.get(from) ?? []), to]);
+    inputs.set(to, [...(inputs.get(to) ?? []), from]);
+  }
+  for (const [thing, all] of inputs) {
+    const leaves = all.filter((input) => input.node?.op === null && users.get(input).length === 1);
+    if (leaves.length === all.length) leaves.shift(); // one stands above, where inputs come from
+    if (leaves.length) beside.set(thing, leaves);
+  }
+  return beside;
+}
+
+const sideWidth = (leaves) => ASIDE + Math.max(...leaves.map((leaf) => leaf.width));
+const rowsOf = (leaves) => Math.ceil(leaves.length / 2);
+
+/** The room that a thing needs with the leaves beside it; it stands in its middle. */
+function roomFor({ width, height }, leaves) {
+  if (!leaves.length) return { width, height };
+  return { width: width + 2 * sideWidth(leaves), height: Math.max(height, rowsOf(leaves) * (height + 18) - 18) };
+}
+
+function placeBeside(thing, leaves) {
+  leaves.forEach((leaf, place) => {
+    const side = place % 2 ? -1 : 1;
+    leaf.x = thing.x + side * (thing.width / 2 + ASIDE + leaf.width / 2);
+    leaf.y = thing.y + (Math.floor(place / 2) - (rowsOf(leaves) - 1) / 2) * (leaf.height + 18);
+  });
+}
+
+/** The line of an edge, from border to border, and where its label stands. */
+function placeEdge(edge, { points, x, y }) {
+  const inner = points.slice(1, -1);
+  edge.points = [borderOf(edge.from, inner[0]), ...inner, borderOf(edge.to, inner.at(-1))];
+  const middle = inner[Math.floor(inner.length / 2)];
+  Object.assign(edge, { x: x ?? middle.x, y: y ?? middle.y });
+}
+
+/** Where the line from the middle of a thing to a point leaves its box. */
+function borderOf({ x, y, width, height }, point) {
+  const [right, down] = [point.x - x, point.y - y];
+  const part = Math.min(width / 2 / Math.abs(right || 1e-9), height / 2 / Math.abs(down || 1e-9));
+  return { x: x + right * part, y: y + down * part };
 }
 
 /** A smooth line through points. */
@@ -434,7 +490,7 @@ class Picture {
 
   arrowhead(kind) {
     const shape = svg("path", { d: "M0 0 L8 4 L0 8 z", class: `head-${kind}` });
-    return svg("marker", { id: `${this.mark}-${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerUnits: "userSpaceOnUse",
+    return svg("marker", { id: `${this.mark}-${kind}`, viewBox: "0 0 8 8", refX: kind === "lit" ? 17 : 7.5, refY: 4, markerUnits: "userSpaceOnUse",
       markerWidth: kind === "lit" ? 11 : 8, markerHeight: kind === "lit" ? 11 : 8, orient: "auto-start-reverse" }, shape);
   }
 
@@ -472,20 +528,22 @@ class Picture {
     const target = node?.id === this.record.target;
     const special = target || source !== undefined;
     const tag = target ? "target" : source === undefined ? "" : node.name === source ? "source" : `source ${short(source, 16)}`;
+    const lift = this.record.stepped ? 2 : 0;
     const radius = leaf ? height / 2 : 6;
     const place = (grown) => ({ x: -width / 2 - grown, y: -height / 2 - grown, width: width + 2 * grown, height: height + 2 * grown, rx: radius + grown });
-    thing.second = svg("text", { class: "second", y: 13 }, thing.lines.second);
+    thing.second = svg("text", { class: "second", y: 12 - lift }, thing.lines.second);
     const kind = `thing ${group ? "group" : leaf ? "leaf" : "op"} ${special ? "special" : ""}`;
     thing.button = svg("g", { ...this.behaviour(thing, kind, this.sentence(thing), group ? false : null), transform: `translate(${x} ${y})` },
       svg("title", {}, this.tooltip(thing)),
       svg("rect", { class: "ring", ...place(4) }),
-      group ? svg("rect", { class: "box", ...place(0), transform: "translate(4 4)" }) : null, // a pile of boxes
-      svg("rect", { class: "box", ...place(0) }),
+      group ? svg("rect", { class: "box", ...place(0) }) : null, // a pile of boxes
+      svg("rect", { class: "box", ...place(0), ...(group ? { width: width - 4, height: height - 4 } : {}) }),
       special ? svg("rect", { class: "rim", ...place(-3) }) : null,
-      svg("text", { y: -2 }, svg("tspan", { class: "name" }, thing.lines.name), thing.lines.rest),
+      svg("text", { y: -3 - lift }, svg("tspan", { class: "name" }, thing.lines.name), thing.lines.rest),
       thing.second,
-      tag ? svg("text", { class: "tag", x: -width / 2 + (leaf ? 4 : 1), y: -height / 2 - 5 }, tag) : null,
-      svg("text", { class: "check", x: width / 2 - 10, y: -height / 2 + 13 }, "✓"));
+      tag ? svg("text", { class: "tag", x: (leaf ? 12 : 2) - width / 2, y: -height / 2 - 6 }, tag) : null,
+      this.record.stepped ? svg("g", { class: "check", transform: `translate(${3 - width / 2} ${height / 2 - 1})` },
+        svg("circle", { r: 7.5 }), svg("path", { d: "M-3.5 0 L-1 2.8 L3.5 -2.8" })) : null);
     return thing.button;
   }
 
@@ -623,12 +681,12 @@ class Picture {
     if (!text) return thing.pill?.setAttribute("visibility", "hidden");
     if (!thing.pill) {
       thing.pill = svg("g", { class: "pill" }, svg("rect", { y: -8, height: 16, rx: 8 }), svg("text", { y: 4 }));
-      thing.pill.setAttribute("transform", `translate(0 ${thing.height / 2 + 1})`);
+      thing.pill.setAttribute("transform", `translate(0 ${thing.height / 2 + 3})`);
       thing.button.append(thing.pill);
     }
     const [rect, label] = thing.pill.children;
     if (label.textContent !== text) {
-      const width = widthOf(text, "600 11px") + 14;
+      const width = pillWidth(text);
       label.textContent = text;
       rect.setAttribute("width", width);
       rect.setAttribute("x", -width / 2);
@@ -646,7 +704,7 @@ class Picture {
     for (const edge of this.lit) this.lightEdge(edge, null);
     [this.current, this.lit] = [[], []];
     const step = this.record.steps[this.index];
-    if (!step) return;
+    if (!step) return this.reveal(this.seen.holders.get(this.record.target)); // where it starts
     const thing = this.seen.holders.get(step.node);
     thing.button.classList.add("current");
     thing.button.setAttribute("aria-current", "step");
@@ -662,7 +720,7 @@ class Picture {
       this.current.push(edge.from);
       this.lit.push(edge);
     }
-    this.reveal(thing);
+    this.reveal(...this.current.toReversed()); // the current one last: it must be seen
   }
 
   /** A lit edge has its arrow at the parent: that is where cotangents go. */
@@ -680,17 +738,20 @@ class Picture {
 
   // ---------------------------------------------------------------- scrolling and zoom
 
-  /** Scrolls the picture's own box, never the page, until a thing is well inside. */
-  reveal(stop) {
+  /** Scrolls the picture's own box, never the page, until things are well inside: the last one, and the others if they can. */
+  reveal(...stops) {
     const { box, scale } = this;
     const [width, height] = [box.clientWidth, box.clientHeight];
+    let [left, top] = [box.scrollLeft, box.scrollTop];
     const keep = (start, view, at, size) => {
       const room = Math.min(60, Math.max(0, (view - size) / 2));
       return at - room < start ? at - room : at + size + room > start + view ? at + size + room - view : start;
     };
-    const tall = stop.lines ? stop.height : 24; // of an open group, its title
-    const left = keep(box.scrollLeft, width, (stop.x - stop.width / 2) * scale, Math.min(stop.width * scale, width));
-    const top = keep(box.scrollTop, height, topOf(stop) * scale, tall * scale);
+    for (const stop of stops) {
+      const tall = stop.lines ? stop.height : 24; // of an open group, its title
+      left = keep(left, width, (stop.x - stop.width / 2) * scale, Math.min(stop.width * scale, width));
+      top = keep(top, height, topOf(stop) * scale, tall * scale);
+    }
     if (left !== box.scrollLeft || top !== box.scrollTop) box.scrollTo(left, top);
   }
 
@@ -721,7 +782,7 @@ const topOf = (stop) => stop.y - stop.height / 2;
 
 /** A value and its shape. */
 function shown(value) {
-  return html("span", {}, html("span", { class: "value" }, value.text), html("span", { class: "shape" }, value.shape));
+  return html("span", {}, html("span", { class: "value" }, value.text), value.shape === "()" ? null : html("span", { class: "shape" }, value.shape));
 }
 
 /** Lines of an equation: what stands before each, and the line. */
