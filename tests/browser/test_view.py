@@ -147,18 +147,18 @@ def test_folding(shown: Shown) -> None:
 
 def test_too_many_things(shown: Shown) -> None:
     page = shown(traces.large())
-    expect(page.locator(".note")).to_have_text(re.compile("groups were folded, to show no more than 300 boxes"))
-    assert 100 < page.locator(".thing").count() <= 300
+    expect(page.locator(".note")).to_have_text(re.compile("groups were folded, to show no more than 250 boxes"))
+    assert 100 < page.locator(".thing").count() <= 250
     page.locator('.thing[aria-label^="Stage.forward"]').first.click()  # unfolded, others are folded for it
     expect(page.locator(".fold:focus")).to_have_attribute("aria-label", "fold Stage.forward #1, 300 nodes")
-    assert page.locator(".thing").count() <= 300
+    assert page.locator(".thing").count() <= 250
     wide = traces.Program()
     leaves = [wide.leaf(float(number)) for number in range(2000)]
     total = leaves[0]
     for leaf in leaves[1:]:
         total = wide.op("add", total, leaf)
     page = shown(wide.trace("no groups at all", total, [0]))
-    assert page.locator(".thing").count() <= 300
+    assert page.locator(".thing").count() <= 250
     page.locator('.thing[aria-label^="part 40"]').click()
     expect(page.locator(".fold")).to_have_count(1)
 

@@ -3,144 +3,31 @@
  *
  * One module for two hosts: a notebook (anywidget) and a page of documentation, which has no kernel. Both call
  * `render({ model, el })`; the model has `trace` (JSON text) and `index` (the current step, -1 before the first).
- * `dagre`, which stands above this text where it is served, works out where things are. Whatever a trace says is shown
- * as text: nothing in here writes HTML.
+ * Above this text, where it is served, stand `dagre`, which works out where things are, and `STYLE`, the text of
+ * view.css. Whatever a trace says is shown as text: nothing in here writes HTML.
  *
  * A *thing* is a box that is seen: a node, a folded group, or one of the copies of a leaf that many things use.
  */
 
-const MOST_THINGS = 300; // of more, no layout is quick, and no picture readable
+const MOST_THINGS = 250; // of more, no layout is quick, and no picture readable
 const MOST_CHILDREN = 100; // of a group: of more, consecutive ones are taken together
 const MOST_USES = 6; // of a leaf: of more, each use gets a copy of its own, else edges cross the whole picture
-const ASIDE = 48; // pixels between a thing and a leaf beside it
 const FEW_EDGES = 40; // are labelled all the time, and have room for it
 const LEAST_SCALE = 0.55; // of a picture that is fitted: below it nothing can be read
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
 const PACES = [["slow", 1800], ["normal", 900], ["fast", 300], ["very fast", 33]]; // milliseconds a step
 
-const STYLE = `
-.tensorad-board {
-  --paper: var(--jp-layout-color0, var(--md-default-bg-color, Canvas));
-  --flow: #d97a1c; --focus: #3b82d6; --mark: #2f9e77;
-  --soft: color-mix(in srgb, currentColor 66%, var(--paper));
-  --line: color-mix(in srgb, currentColor 38%, var(--paper));
-  --faint: color-mix(in srgb, currentColor 16%, var(--paper));
-  --wash: color-mix(in srgb, currentColor 4%, var(--paper));
-  --flowing: color-mix(in srgb, var(--flow) 68%, currentColor);
-  --code: var(--jp-code-font-family, var(--md-code-font-family, ui-monospace, 'DejaVu Sans Mono', monospace));
-  container-type: inline-size; box-sizing: border-box; max-width: 100%; margin: .5em 0; text-align: left;
-  color: var(--jp-content-font-color1, var(--md-default-fg-color, CanvasText)); background: var(--paper);
-  font: 14px/1.5 var(--jp-ui-font-family, ${FONT});
-  border: 1px solid var(--faint); border-radius: 10px; overflow: clip;
-
-  [data-jp-theme-light="false"] &, [data-md-color-scheme="slate"] & { color-scheme: dark; }
-  [data-jp-theme-light="true"] &, [data-md-color-scheme="default"] & { color-scheme: light; }
-  & *, & *::before { box-sizing: border-box; }
-  & .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-  & [hidden] { display: none !important; }
-
-  & .bar { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 8px; padding: 6px 10px; }
-  & .head { border-bottom: 1px solid var(--faint); }
-  & .title { font-weight: 600; flex: 1 1 10em; min-width: 0; overflow-wrap: anywhere; }
-  & .about, & .note { color: var(--soft); font-size: 12.5px; }
-  & .note:not(:empty) { padding: 4px 10px; border-bottom: 1px solid var(--faint); }
-  & button, & select, & .edit {
-    font: inherit; font-size: 12.5px; color: inherit; background: var(--wash); border: 1px solid var(--faint);
-    border-radius: 6px; margin: 0; padding: 2px 8px; height: 28px; line-height: 1.2; cursor: pointer;
-  }
-  & button:hover:enabled { border-color: var(--line); }
-  & button:disabled { opacity: .4; cursor: default; }
-  & button svg { display: block; width: 14px; height: 14px; fill: currentColor; }
-  & .move { display: flex; gap: 3px; }
-  & .move button { width: 32px; padding: 0; display: grid; place-items: center; }
-  & input[type=range] { flex: 1 1 8em; min-width: 6em; margin: 0; height: 28px; cursor: pointer; }
-  & .count { min-width: 7ch; text-align: right; font-variant-numeric: tabular-nums; }
-  & :is(button, select, input):focus-visible, & .scroll:focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
-
-  & .body { display: grid; grid-template-columns: minmax(0, 1fr) minmax(15rem, 23rem); }
-  & .scroll { overflow: auto; max-height: var(--tensorad-height, 34rem); overscroll-behavior: auto; }
-  & .scroll > svg { display: block; margin: 0 auto; max-width: none; }
-  & .panel { border-left: 1px solid var(--faint); padding: 10px 14px; overflow: auto; max-height: var(--tensorad-height, 34rem);
-    font-size: 13px; overflow-wrap: anywhere; }
-  @container (max-width: 680px) {
-    & .body { grid-template-columns: minmax(0, 1fr); }
-    & .panel { border-left: 0; border-top: 1px solid var(--faint); max-height: none; }
-    & .scroll { max-height: min(var(--tensorad-height, 34rem), 26rem); }
-  }
-  & .panel section + section { margin-top: 14px; padding-top: 10px; border-top: 1px solid var(--faint); }
-  & .heading { font-weight: 600; margin: 0 0 4px; font-size: 13.5px; }
-  & .label { color: var(--soft); font-size: 12px; }
-  & code { font: 12.5px/1.5 var(--code); background: none; color: inherit; padding: 0; white-space: pre-wrap; }
-  & .value { color: var(--flowing); font-weight: 600; font-family: var(--code); font-size: 12.5px; white-space: pre-wrap; }
-  & .shape { color: var(--soft); font-size: 12px; white-space: nowrap; margin-left: .5em; }
-  & .operand { margin: 10px 0 0; padding: 6px 0 0 10px; border-left: 3px solid color-mix(in srgb, var(--flow) 55%, var(--paper)); }
-  & .sum { display: grid; grid-template-columns: 1.3em minmax(0, 1fr); align-items: baseline; }
-  & .sum > :nth-child(odd) { color: var(--soft); }
-  & button.link { all: unset; cursor: pointer; font-weight: 600; border-bottom: 1.5px dotted var(--line); }
-  & button.link:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px; border-radius: 2px; }
-  & .edit { font-family: var(--code); cursor: text; width: 100%; margin-top: 2px; }
-  & .trouble { color: color-mix(in srgb, #d13b3b 75%, currentColor); white-space: pre-wrap; font-size: 12.5px; }
-  & .facts { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 1px 12px; margin: 0; }
-  & .facts > dt { color: var(--soft); font-weight: 400; margin: 0; font-size: 12px; }
-  & .facts > dd { margin: 0; }
-
-  & .thing { cursor: pointer; outline: none; }
-  & .box { fill: var(--paper); stroke: var(--line); stroke-width: 1.3; }
-  & .leaf > .box { fill: var(--wash); }
-  & .rim { fill: none; stroke: var(--line); stroke-width: 1; }
-  & .special > .box { stroke: currentColor; stroke-width: 1.8; }
-  & .group > .box { stroke-dasharray: none; fill: color-mix(in srgb, currentColor 7%, var(--paper)); }
-  & .thing text { fill: currentColor; font: 13px ${FONT}; text-anchor: middle; }
-  & .thing .name { font-weight: 650; }
-  & .thing .second { font-size: 11px; fill: var(--soft); }
-  & .thing .tag { font-size: 10px; fill: var(--soft); text-anchor: start; letter-spacing: .03em; }
-  & .check { visibility: hidden; stroke: var(--mark); fill: var(--paper); stroke-width: 1.2; }
-  & .check > path { stroke: color-mix(in srgb, var(--mark) 75%, currentColor); stroke-width: 2; fill: none; stroke-linecap: round; }
-  & .thing.done .check { visibility: visible; }
-  & .thing.done > .box { stroke: var(--mark); }
-  & .thing:hover > .box { stroke: currentColor; }
-  & .thing.chosen > .box { stroke: var(--focus); stroke-width: 2; }
-  & .thing.receiving > .box { stroke: var(--flow); stroke-width: 2; }
-  & .thing.current > .box { stroke: var(--flow); stroke-width: 3; fill: color-mix(in srgb, var(--flow) 20%, var(--paper)); }
-  & .thing:focus-visible > .ring { visibility: visible; }
-  & .ring { fill: none; stroke: var(--focus); stroke-width: 2.5; visibility: hidden; }
-  & .pill > rect { fill: color-mix(in srgb, var(--flow) 14%, var(--paper)); stroke: color-mix(in srgb, var(--flow) 60%, var(--paper)); }
-  & .thing .pill > text { font-size: 11px; font-weight: 600; fill: var(--flowing); }
-  & .frame { fill: color-mix(in srgb, currentColor 2.5%, transparent); stroke: var(--line); stroke-width: 1; stroke-dasharray: 5 4; }
-  & .frame.context { stroke-dasharray: none; stroke-width: 1.5; }
-  & .frame.gradient { stroke-dasharray: 1.5 3.5; stroke-width: 1.6; stroke-linecap: round; }
-  & .frame.current { stroke: var(--flow); }
-  & .fold { cursor: pointer; outline: none; }
-  & .fold text { fill: var(--soft); font: 11.5px ${FONT}; }
-  & .fold:hover text { fill: currentColor; text-decoration: underline; }
-  & .fold:focus-visible > .ring { visibility: visible; }
-  & .edge .line { fill: none; stroke: var(--line); stroke-width: 1.2; }
-  & .edge .hit { fill: none; stroke: transparent; stroke-width: 11; }
-  & .edge text { font: 10.5px ${FONT}; fill: var(--soft); text-anchor: middle; paint-order: stroke; stroke: var(--paper); stroke-width: 5px;
-    stroke-linejoin: round; pointer-events: none; visibility: hidden; }
-  & .labelled .edge text, & .edge:hover text, & .edge.near text, & .edge.lit text { visibility: visible; }
-  & .edge:hover .line, & .edge.near .line { stroke: currentColor; stroke-width: 1.8; }
-  & .edge.lit .line { stroke: var(--flow); stroke-width: 2.6; }
-  & .edge.lit text { fill: var(--flowing); font-weight: 650; font-size: 11.5px; }
-  & .head-plain { fill: var(--line); } & .head-lit { fill: var(--flow); }
-}
-@media (prefers-reduced-motion: no-preference) {
-  .tensorad-board :is(.box, .line) { transition: stroke .15s, fill .15s; }
-}
-@media print {
-  .tensorad-board { break-inside: avoid; & .scroll, & .panel { max-height: none; overflow: visible; } & .controls, & .zoom { display: none; } }
-}`;
-
 // ------------------------------------------------------------------------------------------ making elements
 
-/** An element: properties are set as attributes, functions as listeners, the rest are children; text is only ever text. */
+/** An element. Functions become listeners, other properties attributes; children are elements, or text as it stands. */
 function make(namespace, tag, attributes, children) {
   const element = document.createElementNS(namespace, tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null) element.setAttribute(name, value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
+  element.append(...children.filter((child) => child !== null && child !== ""));
   return element;
 }
 const html = (tag, attributes = {}, ...children) => make("http://www.w3.org/1999/xhtml", tag, attributes, children);
@@ -169,14 +56,15 @@ function readTrace(text) {
   const trace = JSON.parse(text);
   const record = { ...trace, nodes: new Map(trace.nodes.map((node) => [node.id, node])), steps: trace.steps ?? [] };
   record.stepped = Boolean(trace.steps?.length);
-  record.root = readGroup(trace.groups, "0", null);
+  record.root = readGroup(trace.groups, "0");
   record.sources = new Map((trace.sources ?? []).map((source) => [source.node, source.label]));
-  record.graph = JSON.stringify([trace.nodes, trace.groups, trace.target, trace.sources]); // what the picture depends on
   record.stepOf = new Map(record.steps.map((step, index) => [step.node, index]));
   record.arrivals = readArrivals(record);
   record.widest = new Map(); // the longest cotangent that a node is shown with
-  for (const [node, arrivals] of record.arrivals)
-    record.widest.set(node, arrivals.map(([, text]) => short(text, 16)).reduce((a, b) => (b.length > a.length ? b : a), ""));
+  for (const [node, arrivals] of record.arrivals) {
+    const texts = arrivals.map(([, text]) => short(text, 16));
+    record.widest.set(node, texts.reduce((longest, text) => (text.length > longest.length ? text : longest), ""));
+  }
   record.flows = new Map(); // what goes along the edge of an operand
   for (const step of record.steps)
     for (const each of step.received) record.flows.set(`${step.node} ${each.operand}`, each.value.text);
@@ -184,20 +72,18 @@ function readTrace(text) {
 }
 
 /** A group with its place in the tree. Where it has very many children, consecutive ones are taken together. */
-function readGroup(group, path, parent) {
-  const read = { ...group, path, parent };
-  let children = group.children;
-  if (children.length > MOST_CHILDREN) {
-    const each = Math.ceil(children.length / Math.ceil(children.length / (MOST_CHILDREN / 2)));
-    children = Array.from({ length: Math.ceil(children.length / each) }, (_, part) => {
-      const some = children.slice(part * each, (part + 1) * each);
-      const size = some.reduce((sum, child) => sum + (child.size ?? 1), 0);
-      const title = `part ${part + 1} of ${Math.ceil(group.children.length / each)}`;
-      return { title, kind: "part", open: false, size, children: some };
-    });
-  }
-  read.children = children.map((child, place) => (typeof child === "object" ? readGroup(child, `${path}/${place}`, read) : child));
-  return read;
+function readGroup(group, path) {
+  const all = group.children;
+  const parts = all.length > MOST_CHILDREN ? Math.ceil((2 * all.length) / MOST_CHILDREN) : 0;
+  const start = (place) => Math.floor((place * all.length) / parts);
+  const part = (place) => {
+    const children = all.slice(start(place), start(place + 1));
+    const size = children.reduce((sum, child) => sum + (child.size ?? 1), 0);
+    return { title: `part ${place + 1} of ${parts}`, kind: "part", open: false, size, children };
+  };
+  const children = parts ? Array.from({ length: parts }, (_, place) => part(place)) : all;
+  const read = (child, place) => (typeof child === "object" ? readGroup(child, `${path}/${place}`) : child);
+  return { ...group, path, children: children.map(read) };
 }
 
 /** For each node, its cotangent as it stands from which step on: [[step, text], ...]. */
@@ -220,11 +106,12 @@ function nodesOf(group, found = []) {
   return found;
 }
 
-/** What a node is called in a sentence: `h = mul`, `mul`, `w`. */
-function called(node) {
-  if (node.op === null) return node.name ?? node.value ?? "leaf";
-  return node.name === null ? node.op : `${node.name} = ${node.op}`;
-}
+/** What a node is called: `h`, `mul`, `w`, `2`; and what it is: `h = mul`. */
+const nameOf = (node) => node.name ?? node.op ?? node.value ?? "leaf";
+const called = (node) => (node.op === null || node.name === null ? nameOf(node) : `${node.name} = ${node.op}`);
+
+/** What stands on a thing, or over the frame of an unfolded group. */
+const titleOf = ({ node, group }) => (node ? called(node) : group.title || group.kind);
 
 // ------------------------------------------------------------------------------------------ what is seen
 
@@ -305,8 +192,9 @@ function surveyOfFew(record, open, kept) {
   for (;;) {
     const seen = survey(record, open);
     const excess = seen.things.size - MOST_THINGS;
-    const inner = seen.frames.filter((frame) => !seen.frames.some((other) => other.frame === frame.key));
-    const candidates = inner.filter(({ group }) => !kept?.startsWith(group.path));
+    const outer = new Set(seen.frames.map(({ frame }) => frame));
+    const within = (group) => `${kept}/`.startsWith(`${group.path}/`);
+    const candidates = seen.frames.filter(({ key, group }) => !outer.has(key) && !within(group));
     if (excess <= 0 || !candidates.length) return { ...seen, folded };
     const place = new Map([...open.keys()].map((path, order) => [path, order]));
     candidates.sort((a, b) => depthOf(b.group) - depthOf(a.group) || place.get(a.group.path) - place.get(b.group.path));
@@ -333,7 +221,7 @@ function openAtFirst(group, open = new Map()) {
 /** The two lines of text on a thing; the name in bold, the rest of the first line after it. */
 function linesOf(thing) {
   if (thing.group) {
-    return { name: short(thing.group.title || thing.group.kind, 30), rest: "", second: counted(thing.group.size, "node") };
+    return { name: short(titleOf(thing), 30), rest: "", second: counted(thing.group.size, "node") };
   }
   const { op, name, shape, value } = thing.node;
   const told = value !== null && value !== undefined && Array.from(value).length <= 12;
@@ -373,11 +261,14 @@ function layOut(record, seen) {
   const edges = [...seen.edges.values()].filter((edge) => !aside.has(edge.from));
   const graph = new dagre.graphlib.Graph({ compound: true });
   // Aligned to one side, long chains are straight; balanced between all sides, which suits small graphs, they drift.
-  graph.setGraph({ rankdir: "TB", align: seen.few ? undefined : "UL", ranksep: 44, nodesep: 26, edgesep: 14, marginx: 18, marginy: 22 });
-  for (const each of placed) graph.setNode(each.key, each.group && !each.nodes ? {} : roomFor(each, beside.get(each) ?? []));
+  const align = seen.few ? undefined : "UL";
+  graph.setGraph({ rankdir: "TB", align, ranksep: 44, nodesep: 26, edgesep: 14, marginx: 18, marginy: 22 });
+  for (const { from, uses } of seen.edges.values())
+    if (aside.has(from)) from.gap = Math.max(48, Math.min(record.stepped ? 120 : 48, labelWidth(uses, record.flows) + 26));
+  for (const each of placed) graph.setNode(each.key, each.nodes ? roomFor(each, beside.get(each) ?? []) : {});
   for (const each of placed) if (each.frame) graph.setParent(each.key, each.frame);
   for (const edge of edges) {
-    const room = seen.few ? widthOf(edgeLabel(edge.uses, record.flows), "650 11.5px") + 8 : 0;
+    const room = seen.few ? labelWidth(edge.uses, record.flows) : 0;
     graph.setEdge(edge.from.key, edge.to.key, { width: room, height: seen.few ? 14 : 0, labelpos: "c" });
   }
   dagre.layout(graph);
@@ -408,7 +299,8 @@ function leavesBeside(seen) {
   return beside;
 }
 
-const sideWidth = (leaves) => ASIDE + Math.max(...leaves.map((leaf) => leaf.width));
+const labelWidth = (uses, flows) => widthOf(edgeLabel(uses, flows), "650 11.5px") + 8;
+const sideWidth = (leaves) => Math.max(...leaves.map((leaf) => leaf.gap + leaf.width));
 const rowsOf = (leaves) => Math.ceil(leaves.length / 2);
 
 /** The room that a thing needs with the leaves beside it; it stands in its middle. */
@@ -420,7 +312,7 @@ function roomFor({ width, height }, leaves) {
 function placeBeside(thing, leaves) {
   leaves.forEach((leaf, place) => {
     const side = place % 2 ? -1 : 1;
-    leaf.x = thing.x + side * (thing.width / 2 + ASIDE + leaf.width / 2);
+    leaf.x = thing.x + side * (thing.width / 2 + leaf.gap + leaf.width / 2);
     leaf.y = thing.y + (Math.floor(place / 2) - (rowsOf(leaves) - 1) / 2) * (leaf.height + 18);
   });
 }
@@ -469,14 +361,15 @@ class Picture {
     layOut(this.record, this.seen);
     const { width, height, frames, edges, things, folded } = this.seen;
     const label = `Graph: ${this.record.title}. ${counted(this.record.nodes.size, "node")}, inputs at the top.`;
-    this.svg = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label, class: this.seen.few ? "labelled" : null },
+    const labelled = this.seen.few ? "labelled" : null;
+    this.svg = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label, class: labelled },
       svg("defs", {}, this.arrowhead("plain"), this.arrowhead("lit")),
       ...frames.map((frame) => this.drawFrame(frame)),
-      ...[...edges.values()].map((edge) => this.drawEdge(edge)),
+      svg("g", {}, ...[...edges.values()].map((edge) => this.drawEdge(edge))),
       ...[...things.values()].map((thing) => this.drawThing(thing)),
       ...frames.map((frame) => this.drawFoldButton(frame)));
     this.stops = [...frames, ...things.values()].sort((a, b) => topOf(a) - topOf(b) || a.x - b.x);
-    this.stops.forEach((stop, place) => stop.button.setAttribute("tabindex", place ? -1 : 0)); // one stop of the Tab key
+    this.stops[0]?.button.setAttribute("tabindex", 0); // the Tab key stops once; the arrows go from thing to thing
     this.box.replaceChildren(this.svg);
     this.zoom(this.memory.zoom);
     this.lit = [];
@@ -489,100 +382,111 @@ class Picture {
   }
 
   arrowhead(kind) {
-    const shape = svg("path", { d: "M0 0 L8 4 L0 8 z", class: `head-${kind}` });
-    return svg("marker", { id: `${this.mark}-${kind}`, viewBox: "0 0 8 8", refX: kind === "lit" ? 17 : 7.5, refY: 4, markerUnits: "userSpaceOnUse",
-      markerWidth: kind === "lit" ? 11 : 8, markerHeight: kind === "lit" ? 11 : 8, orient: "auto-start-reverse" }, shape);
+    const [size, refX] = kind === "lit" ? [11, 17] : [8, 7.5]; // what is lit points at the cotangent, below the box
+    return svg("marker", {
+      id: `${this.mark}-${kind}`, viewBox: "0 0 8 8", refX, refY: 4, markerWidth: size, markerHeight: size,
+      markerUnits: "userSpaceOnUse", orient: "auto-start-reverse",
+    }, svg("path", { d: "M0 0 L8 4 L0 8 z", class: `head-${kind}` }));
   }
 
   drawFrame(frame) {
     const { x, y, width, height, group } = frame;
-    frame.element = svg("rect", { class: `frame ${group.kind}`, x: x - width / 2, y: y - height / 2, width, height, rx: 8 });
-    return frame.element;
+    return svg("rect", { class: `frame ${group.kind}`, x: x - width / 2, y: y - height / 2, width, height, rx: 8 });
   }
 
   /** The title of an open group, which folds it. */
   drawFoldButton(frame) {
-    const { x, y, width, height, group } = frame;
-    const most = Math.max(3, Math.floor((width - 24) / 6.3));
-    const text = short(`▾ ${group.title || group.kind}`, most);
-    frame.button = svg("g", this.behaviour(frame, "fold", `fold ${group.title || group.kind}, ${counted(group.size, "node")}`, true),
-      svg("title", {}, `${group.title || group.kind}: fold`),
-      svg("rect", { class: "ring", x: x - width / 2 + 3, y: y - height / 2 + 3, width: widthOf(text, "11.5px") + 12, height: 19, rx: 4 }),
-      svg("text", { x: x - width / 2 + 9, y: y - height / 2 + 16 }, text));
+    const [left, top] = [frame.x - frame.width / 2, topOf(frame)];
+    const text = short(`▾ ${titleOf(frame)}`, Math.max(3, Math.floor((frame.width - 24) / 6.3)));
+    const about = `fold ${titleOf(frame)}, ${counted(frame.group.size, "node")}`;
+    const ring = { x: left + 3, y: top + 3, width: widthOf(text, "11.5px") + 12, height: 19, rx: 4 };
+    const label = svg("text", { x: left + 9, y: top + 16 }, text);
+    const parts = [svg("title", {}, about), svg("rect", { class: "ring", ...ring }), label];
+    frame.button = svg("g", this.behaviour(frame, "fold", about, "true"), ...parts);
     return frame.button;
   }
 
   drawEdge(edge) {
     const path = curve(edge.points);
     edge.line = svg("path", { class: "line", d: path, "marker-end": `url(#${this.mark}-plain)` });
-    edge.text = svg("text", { x: edge.x, y: edge.y + 4 }, edgeLabel(edge.uses));
-    const about = `${this.titleOf(edge.from)} → ${this.titleOf(edge.to)}: ${edgeLabel(edge.uses)}`;
-    edge.element = svg("g", { class: "edge", "aria-hidden": "true" }, svg("title", {}, about), svg("path", { class: "hit", d: path }), edge.line, edge.text);
+    edge.plate = svg("rect", { class: "plate", y: edge.y - 8, height: 16, rx: 4 }); // else the line looks like a minus
+    edge.text = svg("text", { x: edge.x, y: edge.y + 4 });
+    this.labelEdge(edge, edgeLabel(edge.uses));
+    const about = `${titleOf(edge.from)} → ${titleOf(edge.to)}: ${edgeLabel(edge.uses)}`;
+    const hit = svg("path", { class: "hit", d: path }); // as wide as a pointer needs it
+    const parts = [svg("title", {}, about), hit, edge.line, edge.plate, edge.text];
+    edge.element = svg("g", { class: "edge", "aria-hidden": "true" }, ...parts);
     return edge.element;
   }
 
+  labelEdge(edge, text) {
+    const width = widthOf(text, "650 11.5px") + 6;
+    edge.text.textContent = text;
+    edge.plate.setAttribute("x", edge.x - width / 2);
+    edge.plate.setAttribute("width", width);
+  }
+
   drawThing(thing) {
-    const { x, y, width, height, node, group } = thing;
-    const leaf = node?.op === null;
-    const source = node ? this.record.sources.get(node.id) : undefined;
-    const target = node?.id === this.record.target;
-    const special = target || source !== undefined;
-    const tag = target ? "target" : source === undefined ? "" : node.name === source ? "source" : `source ${short(source, 16)}`;
-    const lift = this.record.stepped ? 2 : 0;
-    const radius = leaf ? height / 2 : 6;
-    const place = (grown) => ({ x: -width / 2 - grown, y: -height / 2 - grown, width: width + 2 * grown, height: height + 2 * grown, rx: radius + grown });
+    const { width, height, node, group } = thing;
+    const [leaf, lift] = [node?.op === null, this.record.stepped ? 2 : 0];
+    const tag = this.tagOf(node);
+    const box = (kind, grown, less = 0) => svg("rect", {
+      class: kind, x: -width / 2 - grown, y: -height / 2 - grown, width: width + 2 * grown - less,
+      height: height + 2 * grown - less, rx: (leaf ? height / 2 : 6) + grown,
+    });
+    const check = svg("g", { class: "check", transform: `translate(${3 - width / 2} ${height / 2 - 1})` },
+      svg("circle", { r: 7.5 }), svg("path", { d: "M-3.5 0 L-1 2.8 L3.5 -2.8" }));
     thing.second = svg("text", { class: "second", y: 12 - lift }, thing.lines.second);
-    const kind = `thing ${group ? "group" : leaf ? "leaf" : "op"} ${special ? "special" : ""}`;
-    thing.button = svg("g", { ...this.behaviour(thing, kind, this.sentence(thing), group ? false : null), transform: `translate(${x} ${y})` },
-      svg("title", {}, this.tooltip(thing)),
-      svg("rect", { class: "ring", ...place(4) }),
-      group ? svg("rect", { class: "box", ...place(0) }) : null, // a pile of boxes
-      svg("rect", { class: "box", ...place(0), ...(group ? { width: width - 4, height: height - 4 } : {}) }),
-      special ? svg("rect", { class: "rim", ...place(-3) }) : null,
-      svg("text", { y: -3 - lift }, svg("tspan", { class: "name" }, thing.lines.name), thing.lines.rest),
-      thing.second,
+    const kind = `thing ${group ? "group" : leaf ? "leaf" : "op"} ${tag ? "special" : ""}`;
+    thing.button = svg("g", this.behaviour(thing, kind, this.sentence(thing), group ? "false" : null),
+      svg("title", {}, this.tooltip(thing)), box("ring", 4),
+      group ? box("box", 0) : null, // a pile of boxes
+      box("box", 0, group ? 4 : 0), tag ? box("rim", -3) : null,
+      svg("text", { y: -3 - lift }, svg("tspan", { class: "name" }, thing.lines.name), thing.lines.rest), thing.second,
       tag ? svg("text", { class: "tag", x: (leaf ? 12 : 2) - width / 2, y: -height / 2 - 6 }, tag) : null,
-      this.record.stepped ? svg("g", { class: "check", transform: `translate(${3 - width / 2} ${height / 2 - 1})` },
-        svg("circle", { r: 7.5 }), svg("path", { d: "M-3.5 0 L-1 2.8 L3.5 -2.8" })) : null);
+      this.record.stepped ? check : null);
+    thing.button.setAttribute("transform", `translate(${thing.x} ${thing.y})`);
     return thing.button;
+  }
+
+  /** The word above a node that is the target or a source, by another name perhaps. */
+  tagOf(node) {
+    if (!node) return "";
+    if (node.id === this.record.target) return "target";
+    const source = this.record.sources.get(node.id);
+    return source === undefined ? "" : source === node.name ? "source" : `source ${short(source, 16)}`;
   }
 
   /** What a thing that can be pressed has in common with all others. */
   behaviour(stop, kind, label, expanded) {
     return {
-      class: kind, role: "button", "aria-label": label, "aria-expanded": expanded === null ? null : String(expanded), tabindex: -1,
+      class: kind, role: "button", "aria-label": label, "aria-expanded": expanded, tabindex: -1,
       click: () => this.press(stop),
       focus: () => this.choose(stop.lines ? stop : null),
       keydown: (event) => this.key(event, stop),
     };
   }
 
-  titleOf({ node, group }) {
-    return node ? called(node) : group.title || group.kind;
-  }
-
   sentence(thing) {
     const { node, group } = thing;
-    if (group) return `${group.title || group.kind}, folded, ${counted(group.size, "node")}`;
+    if (group) return `${titleOf(thing)}, folded, ${counted(group.size, "node")}`;
+    const step = this.record.stepOf.get(node.id);
     const words = [called(node), `shape ${node.shape}`];
     if (node.op === null) words.push("leaf");
     if (this.record.sources.has(node.id)) words.push("source");
     if (node.id === this.record.target) words.push("target");
-    if (this.record.stepOf.has(node.id)) words.push(`step ${this.record.stepOf.get(node.id) + 1} of ${this.record.steps.length}`);
+    if (step !== undefined) words.push(`step ${step + 1} of ${this.record.steps.length}`);
     return words.join(", ");
   }
 
   tooltip({ node, group }) {
-    if (group) return `${group.title || group.kind}\n${counted(group.size, "node")}: click to unfold`;
+    if (group) return `${group.title}\n${group.kind}, ${counted(group.size, "node")}: a click unfolds it`;
     return [called(node), `${node.shape} ${node.dtype}`, node.value, node.code, node.line].filter(Boolean).join("\n");
   }
 
   press(stop) {
-    if (stop.lines && stop.node) {
-      stop.button.focus({ preventScroll: true });
-      return this.choose(stop);
-    }
-    this.fold(stop.group, Boolean(stop.lines));
+    if (stop.node) stop.button.focus({ preventScroll: true });
+    else this.fold(stop.group, Boolean(stop.lines));
   }
 
   /** Unfolds or folds a group in place, and keeps the keyboard where it was. */
@@ -604,7 +508,8 @@ class Picture {
 
   /** Up and down go from thing to thing; left and right too where there are no steps to go through. */
   key(event, stop) {
-    const by = { ArrowUp: -1, ArrowDown: 1, ...(this.record.stepped ? {} : { ArrowLeft: -1, ArrowRight: 1 }) }[event.key];
+    const aside = this.record.stepped ? {} : { ArrowLeft: -1, ArrowRight: 1 };
+    const by = { ArrowUp: -1, ArrowDown: 1, ...aside }[event.key];
     if (event.key === "Enter" || (event.key === " " && !this.record.stepped)) this.press(stop);
     else if (by) this.reach(this.stops[this.stops.indexOf(stop) + by]);
     else return;
@@ -672,7 +577,7 @@ class Picture {
       thing.second.textContent = done ? `${done} of ${thing.steps.length} steps` : thing.lines.second;
       return;
     }
-    const arrived = (this.record.arrivals.get(thing.node.id) ?? []).filter(([step]) => step <= this.index).at(-1);
+    const arrived = this.record.arrivals.get(thing.node.id)?.findLast(([step]) => step <= this.index);
     this.paintPill(thing, arrived ? short(arrived[1], 16) : "");
   }
 
@@ -697,14 +602,13 @@ class Picture {
   /** Lights the current node, its edges, and what flows along them. */
   light() {
     for (const thing of this.current) {
-      thing.element?.classList.remove("current");
       thing.button.classList.remove("current", "receiving");
       thing.button.removeAttribute("aria-current");
     }
     for (const edge of this.lit) this.lightEdge(edge, null);
     [this.current, this.lit] = [[], []];
     const step = this.record.steps[this.index];
-    if (!step) return this.reveal(this.seen.holders.get(this.record.target)); // where it starts
+    if (!step) return this.reveal(this.start());
     const thing = this.seen.holders.get(step.node);
     thing.button.classList.add("current");
     thing.button.setAttribute("aria-current", "step");
@@ -723,22 +627,23 @@ class Picture {
     this.reveal(...this.current.toReversed()); // the current one last: it must be seen
   }
 
+  /** What is in view at first: where the steps start, or else the top. */
+  start() {
+    return this.record.stepped ? this.seen.holders.get(this.record.target) : this.stops.find((stop) => stop.lines);
+  }
+
   /** A lit edge has its arrow at the parent: that is where cotangents go. */
   lightEdge(edge, uses) {
     edge.element.classList.toggle("lit", Boolean(uses));
     edge.line.setAttribute("marker-end", uses ? "none" : `url(#${this.mark}-plain)`);
     edge.line.setAttribute("marker-start", uses ? `url(#${this.mark}-lit)` : "none");
-    edge.text.textContent = uses ? edgeLabel(uses, this.record.flows) : edgeLabel(edge.uses);
-    if (uses) edge.element.parentNode.insertBefore(edge.element, this.seen.firstThing ??= this.firstThing());
-  }
-
-  firstThing() {
-    return this.seen.things.values().next().value?.button ?? null;
+    this.labelEdge(edge, uses ? edgeLabel(uses, this.record.flows) : edgeLabel(edge.uses));
+    if (uses) edge.element.parentNode.append(edge.element); // above the others
   }
 
   // ---------------------------------------------------------------- scrolling and zoom
 
-  /** Scrolls the picture's own box, never the page, until things are well inside: the last one, and the others if they can. */
+  /** Scrolls the picture's own box, never the page, until things are well inside: the last one, others if they can. */
   reveal(...stops) {
     const { box, scale } = this;
     const [width, height] = [box.clientWidth, box.clientHeight];
@@ -764,6 +669,12 @@ class Picture {
     this.svg.setAttribute("height", Math.floor(this.seen.height * this.scale));
   }
 
+  /** The box has another size; at first it has none, so that only now it is known what is in view. */
+  resized() {
+    if (this.memory.zoom === "fit") this.zoom("fit");
+    this.reveal(...(this.current.length ? this.current.toReversed() : [this.start()]));
+  }
+
   /** With the control key, the wheel zooms, and what is under the pointer stays there. */
   wheel(event) {
     if (!event.ctrlKey && !event.metaKey) return;
@@ -782,18 +693,20 @@ const topOf = (stop) => stop.y - stop.height / 2;
 
 /** A value and its shape. */
 function shown(value) {
-  return html("span", {}, html("span", { class: "value" }, value.text), value.shape === "()" ? null : html("span", { class: "shape" }, value.shape));
+  const shape = value.shape === "()" ? null : html("span", { class: "shape" }, value.shape);
+  return html("span", {}, html("span", { class: "value" }, value.text), shape);
 }
 
 /** Lines of an equation: what stands before each, and the line. */
 function equation(...lines) {
-  return html("div", { class: "sum" }, ...lines.filter(Boolean).flatMap(([sign, line]) => [html("span", {}, sign), html("span", {}, line)]));
+  const cells = lines.filter(Boolean).flat().map((cell) => html("span", {}, cell));
+  return html("div", { class: "sum" }, ...cells);
 }
 
 /** What one operand's parent receives: the formula, then symbols, then numbers, then the value. */
 function operandPart(record, each, find) {
   const node = record.nodes.get(each.node);
-  const name = html("button", { type: "button", class: "link", click: () => find(each.node) }, node.name ?? node.op ?? node.value ?? "leaf");
+  const name = html("button", { type: "button", class: "link", click: () => find(each.node) }, nameOf(node));
   const { before, value, sum } = each;
   const how = before && (before.shape === value.shape ? "cast" : `summed from ${before.shape} to ${value.shape}`);
   return html("div", { class: "operand" },
@@ -813,12 +726,11 @@ function stepPart(record, index, find, edit) {
   const step = record.steps[index];
   if (!step) {
     const seed = record.steps[0];
-    const name = called(record.nodes.get(seed.node));
+    const name = html("b", {}, called(record.nodes.get(seed.node)));
+    const flows = seed.cotangent ? [", with the cotangent ", shown(seed.cotangent)] : [": nothing flows there"];
     return [
       html("p", { class: "heading" }, "Before the first step"),
-      seed.cotangent
-        ? html("div", {}, "The backward pass starts at ", html("b", {}, name), ", with the cotangent ", shown(seed.cotangent))
-        : html("div", {}, `Nothing flows into ${name}.`),
+      html("div", {}, "The backward pass starts at ", name, ...flows),
     ];
   }
   const node = record.nodes.get(step.node);
@@ -827,50 +739,53 @@ function stepPart(record, index, find, edit) {
       html("button", { type: "button", class: "link", click: () => find(node.id) }, called(node))),
     html("div", { class: "label" }, "incoming cotangent, g"),
     step.cotangent ? shown(step.cotangent) : html("div", {}, "nothing flows here"),
-    step.cotangent?.plain !== undefined && edit ? edit(index, step) : null,
-    html("div", { class: "label", style: "margin-top: 6px" }, "rule"),
+    edit && typeof step.cotangent?.plain === "string" ? edit(index, step) : null,
+    html("div", { class: "label" }, "rule"),
     html("code", {}, step.rule),
     ...step.received.map((each) => operandPart(record, each, find)),
-    index === record.steps.length - 1 ? html("p", { class: "label" }, "This was the last step: all gradients are there.") : null,
+    step === record.steps.at(-1) ? html("p", { class: "label" }, "This was the last step: all gradients are there") : null,
   ];
 }
 
+/** Names, and what is said about each. */
+function facts(pairs) {
+  const parts = pairs.flatMap(([name, about]) => [html("dt", {}, name), html("dd", {}, about)]);
+  return html("dl", { class: "facts" }, ...parts);
+}
+
 function gradientsPart(record, index) {
-  const last = record.steps[Math.max(0, index)].gradients;
-  return [
-    html("p", { class: "heading" }, "Gradients so far"),
-    html("dl", { class: "facts" }, ...last.flatMap(({ label, text, shape }) => [
-      html("dt", {}, label),
-      html("dd", {}, text === null || index < 0 ? html("span", { class: "label" }, "nothing yet") : shown({ text, shape })),
-    ])),
-  ];
+  const nothing = () => html("span", { class: "label" }, "nothing yet");
+  const found = record.steps[Math.max(0, index)].gradients;
+  const pairs = found.map((each) => [each.label, each.text === null || index < 0 ? nothing() : shown(each)]);
+  return [html("p", { class: "heading" }, "Gradients so far"), facts(pairs)];
 }
 
 /** All that is known of a thing. */
 function detailPart(record, thing) {
   if (!thing) return [html("p", { class: "label" }, "Choose a box to read about it. Up and down go from box to box.")];
   const { node, group } = thing;
-  if (group) return [html("p", { class: "heading" }, group.title || group.kind), html("div", { class: "label" }, `${counted(group.size, "node")}; Enter or a click unfolds them`)];
-  const facts = [
+  const heading = html("p", { class: "heading" }, titleOf(thing));
+  const count = group && `${group.kind}, ${counted(group.size, "node")}; Enter or a click unfolds it`;
+  if (group) return [heading, html("div", { class: "label" }, count)];
+  const known = [
     ["shape", node.shape], ["dtype", node.dtype], ["value", node.value], ["code", node.code], ["line", node.line],
     ["recorded by", node.recorded.join(", ")],
     ...node.inputs.map(([operand, input]) => [operand, called(record.nodes.get(input))]),
     ...Object.entries(node.rule).map(([operand, formula]) => [`rule for ${operand}`, formula]),
   ];
-  return [
-    html("p", { class: "heading" }, called(node)),
-    html("dl", { class: "facts" }, ...facts.filter(([, text]) => text).flatMap(([name, text]) => [html("dt", {}, name), html("dd", {}, html("code", {}, text))])),
-  ];
+  return [heading, facts(known.filter(([, text]) => text).map(([name, text]) => [name, html("code", {}, text)]))];
 }
 
 /** A step in one sentence, for those who do not see it. */
 function spoken(record, index) {
   const step = record.steps[index];
   if (!step) return "Before the first step.";
-  const received = step.received.slice(0, 4).map((each) => `${called(record.nodes.get(each.node))} receives ${(each.value).text}`);
-  const more = step.received.length > 4 ? `, and ${step.received.length - 4} more` : "";
+  const where = `Step ${index + 1} of ${record.steps.length}: ${called(record.nodes.get(step.node))}`;
   const cotangent = step.cotangent ? `cotangent ${step.cotangent.text}` : "nothing flows here";
-  return `Step ${index + 1} of ${record.steps.length}: ${called(record.nodes.get(step.node))}, ${cotangent}. ${received.join("; ")}${more}.`;
+  const tell = ({ node, value }) => `${nameOf(record.nodes.get(node))} receives ${value.text}`;
+  const told = step.received.slice(0, 4).map(tell);
+  const more = step.received.length > 4 ? `, and ${step.received.length - 4} more` : "";
+  return `${where}, ${cotangent}. ${told.join("; ")}${more}.`;
 }
 
 // ------------------------------------------------------------------------------------------ the controls
@@ -894,11 +809,14 @@ class Controls {
     this.player = iconButton("play", "play", () => this.play());
     this.forward = iconButton("forward", "one step on", () => this.move(this.current() + 1));
     this.end = iconButton("last", "last step", () => this.move(this.last));
-    this.slider = html("input", { type: "range", min: -1, max: last, step: 1, value: -1, "aria-label": "step", input: () => this.move(Number(this.slider.value)) });
+    const slide = () => this.move(Number(this.slider.value));
+    this.slider = html("input", { type: "range", min: -1, max: last, value: -1, "aria-label": "step", input: slide });
     this.count = html("span", { class: "count about" });
-    this.pace = html("select", { "aria-label": "pace of play", title: "pace of play" }, ...PACES.map(([name, time]) => html("option", { value: time, selected: name === "normal" }, name)));
-    this.element = html("div", { class: "bar controls", role: "group", "aria-label": "backward pass" },
-      html("div", { class: "move" }, this.first, this.back, this.player, this.forward, this.end), this.slider, this.count, this.pace);
+    const paces = PACES.map(([name, time]) => html("option", { value: time, selected: name === "normal" }, name));
+    this.pace = html("select", { "aria-label": "pace of play", title: "pace of play" }, ...paces);
+    const buttons = html("div", { class: "move" }, this.first, this.back, this.player, this.forward, this.end);
+    const parts = [buttons, this.slider, this.count, this.pace];
+    this.element = html("div", { class: "bar controls", role: "group", "aria-label": "backward pass" }, ...parts);
   }
 
   move(index) {
@@ -939,8 +857,9 @@ class Controls {
     this.slider.value = index;
     this.slider.setAttribute("aria-valuetext", this.labelOf(index));
     this.count.textContent = `${index + 1} / ${this.last + 1}`;
-    for (const button of [this.first, this.back]) button.disabled = index < 0;
-    for (const button of [this.forward, this.end]) button.disabled = index >= this.last;
+    // Not `disabled`: the keyboard would lose its place.
+    for (const button of [this.first, this.back]) button.setAttribute("aria-disabled", index < 0);
+    for (const button of [this.forward, this.end]) button.setAttribute("aria-disabled", index >= this.last);
   }
 }
 
@@ -949,12 +868,14 @@ class Controls {
 /** What the two hosts call: draws the model's trace into `el`, and returns what takes it away again. */
 function render({ model, el }) {
   const root = html("div", { class: "tensorad-board", "data-lm-suppress-shortcuts": "true", role: "region" });
-  const memory = { open: null, zoom: "fit", chosen: null };
+  root.style.setProperty("--font", FONT); // what texts are measured in
+  const memory = { groups: null, open: null, zoom: "fit", chosen: null }; // outlives a trace that is replaced
   let board = null;
   const build = () => {
-    const text = model.get("trace");
+    const typing = root.contains(document.activeElement) && document.activeElement.matches(".edit");
     board?.leave();
-    board = new Board(root, readTrace(text), memory, model);
+    board = new Board(root, readTrace(model.get("trace")), memory, model);
+    if (typing) root.querySelector(".edit")?.focus({ preventScroll: true });
   };
   const step = () => board.show(model.get("index"));
   const hear = (message) => message?.error && board.complain(message.error);
@@ -978,7 +899,8 @@ function render({ model, el }) {
 class Board {
   constructor(root, record, memory, model) {
     Object.assign(this, { root, record, memory, model });
-    memory.open ??= openAtFirst(record.root);
+    const groups = JSON.stringify(record.groups);
+    if (memory.groups !== groups) Object.assign(memory, { groups, open: openAtFirst(record.root), chosen: null });
     this.last = record.steps.length - 1;
     this.note = html("div", { class: "note", role: "status" });
     this.live = html("div", { class: "unseen", "aria-live": "polite" });
@@ -986,29 +908,33 @@ class Board {
     this.gradients = html("section", { "aria-label": "gradients so far" });
     this.detail = html("section", { "aria-label": "the chosen box" });
     this.trouble = html("div", { class: "trouble", role: "alert" });
-    this.controls = record.stepped ? new Controls(this.last, (index) => spoken(record, index), () => this.index, (index) => this.go(index)) : null;
-    this.picture = null;
+    const labelOf = (index) => spoken(record, index);
+    const controls = () => new Controls(this.last, labelOf, () => this.index, (index) => this.go(index));
+    this.controls = record.stepped ? controls() : null;
     this.assemble();
-    this.picture = new Picture(record, memory, (thing) => this.detail.replaceChildren(...detailPart(record, thing)), (text) => { this.note.textContent = text; });
+    const tell = (thing) => this.detail.replaceChildren(...detailPart(record, thing));
+    const note = (text) => { this.note.textContent = text; };
+    this.picture = new Picture(record, memory, tell, note);
     this.body.prepend(this.picture.box);
-    this.picture.zoom(memory.zoom); // now it is known how wide the box is
-    this.observer = new ResizeObserver(() => memory.zoom === "fit" && this.picture.zoom("fit"));
+    this.observer = new ResizeObserver(() => this.picture.resized());
     this.observer.observe(this.picture.box);
     this.show(model.get("index"));
   }
 
   assemble() {
     const { record } = this;
-    const about = counted(record.nodes.size, "node") + (record.stepped ? `, ${counted(record.steps.length, "step")}` : "");
-    const zooms = html("div", { class: "move zoom" },
-      html("button", { type: "button", style: "width: auto; padding: 0 8px", title: "fit the width", click: () => this.picture.zoom("fit") }, "fit"),
-      html("button", { type: "button", style: "width: auto; padding: 0 8px", title: "full size", click: () => this.picture.zoom(1) }, "1:1"));
+    const steps = record.stepped ? `, ${counted(record.steps.length, "step")}` : "";
+    const about = html("span", { class: "about" }, counted(record.nodes.size, "node") + steps);
+    const zooms = html("div", { class: "zoom" },
+      html("button", { type: "button", title: "fit the width", click: () => this.picture.zoom("fit") }, "fit"),
+      html("button", { type: "button", title: "full size", click: () => this.picture.zoom(1) }, "1:1"));
     const panel = html("div", { class: "panel", tabindex: 0, role: "group", "aria-label": "details" },
       ...(record.stepped ? [this.step, this.gradients] : []), this.detail);
     this.body = html("div", { class: "body" }, panel);
     this.root.setAttribute("aria-label", record.title);
+    this.root.classList.toggle("stepped", record.stepped);
     this.root.replaceChildren(html("style", {}, STYLE),
-      html("div", { class: "bar head" }, html("div", { class: "title" }, record.title), html("span", { class: "about" }, about), zooms),
+      html("div", { class: "bar head" }, html("div", { class: "title" }, record.title), about, zooms),
       ...(this.controls ? [this.controls.element] : []), this.note, this.body, this.live);
   }
 
@@ -1038,8 +964,10 @@ class Board {
   /** Where the incoming cotangent can be changed: Enter sends it to Python, which runs the rest again. */
   editor(index, step) {
     const send = (event) => event.key === "Enter" && this.model.send({ step: index, text: field.value });
-    const field = html("input", { class: "edit", value: step.cotangent.plain, "aria-label": "change the incoming cotangent, Enter sends it", spellcheck: "false", keydown: send });
-    return html("div", {}, html("span", { class: "label" }, "change it (Enter runs the rest with it)"), field, this.trouble);
+    const about = { "aria-label": "change the incoming cotangent, Enter sends it", spellcheck: "false" };
+    const field = html("input", { class: "edit", value: step.cotangent.plain, ...about, keydown: send });
+    const label = html("span", { class: "label" }, "change it: Enter runs the rest with it");
+    return html("div", {}, label, field, this.trouble);
   }
 
   complain(text) {
