@@ -122,8 +122,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into site/; any warning fails it."""
-    install(session, *PACKAGES, "mkdocs-material", "mkdocstrings-python")
+    install(session, *PACKAGES, *PICTURES, "mkdocs-material", "mkdocstrings-python")
     session.run("python", "-m", "tensorad_docs.rules_page", "docs/rules.md")
+    session.run("python", "-m", "tensorad_docs.shown", "docs")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 

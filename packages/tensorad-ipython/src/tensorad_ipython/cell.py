@@ -37,8 +37,8 @@ class Place:
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """`function(*args, **kwargs)`, called from this line."""
-        names = {"function": function, "args": args, "kwargs": kwargs}
-        return self._run(ast.parse("function(*args, **kwargs)", mode="eval"), names)
+        names = {"_function": function, "_args": args, "_kwargs": kwargs}  # pictures do not take such for names
+        return self._run(ast.parse("_function(*_args, **_kwargs)", mode="eval"), names)
 
     def _run(self, tree: ast.Expression, names: dict[str, Any]) -> Any:
         ast.increment_lineno(tree, self.line - 1)

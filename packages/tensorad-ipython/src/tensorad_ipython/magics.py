@@ -2,7 +2,7 @@
 
 import keyword
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -10,6 +10,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser, argument, kwds, magic_arguments
+from IPython.display import display
 
 import tensorad as ts
 from tensorad_ipython.cell import Cell, Place, finished, here, of_the_user, shorten_traceback
@@ -22,6 +23,7 @@ from tensorad_ipython.result import result_of
 
 _NAMES: WeakKeyDictionary[Any, Names] = WeakKeyDictionary()  # kept when the magics are unloaded and loaded again
 MOST_NAMES = 12  # of more, the first and the last are shown
+PICTURES = ("graph", "steps", "explain")  # the options that show more than the result, and the questions to a context
 
 
 @magics_class
@@ -45,6 +47,9 @@ class GradMagics(Magics):
         "--check", nargs="?", const="differences", choices=["differences", "torch"], metavar="torch",
         help="run the cell again and compare with finite differences, or with torch.autograd",
     )  # fmt: skip
+    @argument("--graph", action="store_true", help="show the graph that was recorded: it unfolds on click")
+    @argument("--steps", action="store_true", help="show the backward pass, to be walked through")
+    @argument("--explain", action="store_true", help="show the chain rule of this run")
     @argument("--into", metavar="NAME", help="bind the derivatives to NAME, NAME2, ..., whatever the sources are")
     @argument("-q", "--quiet", action="store_true", help="bind the names, show nothing")
     @argument("-h", "--help", action="store_true", help="show this text")  # pyright: ignore[reportUntypedFunctionDecorator]
@@ -65,7 +70,8 @@ class GradMagics(Magics):
 
         A source that is a plain name x binds dx, d2x, ...; with --jacobian Jx, with --hessian dx and Hx. Of a target
         that is no scalar, the sum is differentiated, unless --cotangent or --jacobian says otherwise. A space in an
-        option's EXPR needs brackets around it.
+        option's EXPR needs brackets around it. --graph, --steps and --explain are of the last order: what they show is
+        g1.graph(y, x), g1.steps(y, x), g1.explain(y, x).
 
         Examples:
 
@@ -76,6 +82,8 @@ class GradMagics(Magics):
             loss = model(params, inputs)
 
             %grad torch.sin(x) wrt x -n 2 --check torch
+
+            %grad (w * x).tanh() wrt w --steps
         """
         request = read(line, parser_of(self.shell))
         if request.options.help:
@@ -105,6 +113,7 @@ class GradMagics(Magics):
                     return None if quiet else found.value
                 rerun = start and Rerun(request, list(contexts.values()), place, body, start, found)
                 checks = check(request.options.check, rerun) if rerun else []
+                pictures = [] if quiet else [*_pictures(request, found, list(contexts.values()), place)]
         except BaseException as error:
             shorten_traceback(self.shell, of_the_user(error), place)
             raise
@@ -112,6 +121,7 @@ class GradMagics(Magics):
         if place.binds:
             said += self.names.bind(names | contexts)  # the contexts once more: the cell may have used their names
             said.append(f"names: {_abridged([*names])}; contexts: {_abridged([*contexts])}")
+        display(*pictures)
         if quiet or not place.shows:
             _say([note for note in checks if not note.endswith(AGREE)])
             if place.shows:
@@ -136,7 +146,7 @@ def _refuse(request: Request, cell: str | None) -> None:
     if request.target is None:
         if cell is None:
             raise UsageError(f"%grad needs a target and sources, such as `%grad x ** 3 wrt x`: {HOW}")
-        for name in ("jacobian", "hessian", "cotangent", "check", "into"):
+        for name in ("jacobian", "hessian", "cotangent", "check", *PICTURES, "into"):
             if getattr(options, name):
                 raise UsageError(f"--{name} needs a target and sources: {HOW}")
     if options.jacobian and options.hessian:
@@ -178,6 +188,17 @@ def _refuse_names(request: Request, order: int, contexts: list[str]) -> None:
     for name in numbered(request.options.into or "", len(prefix)):
         if name in own:
             raise UsageError(f"--into {request.options.into}: {name} is a name that this line itself needs")
+
+
+def _pictures(request: Request, found: Run, contexts: list[ts.Grad], place: Place) -> Iterator[Any]:
+    """What the options ask to be shown, of the last order: of all sources together, or of the derivatives before it."""
+    order = found.levels[-1].order
+    context, before = contexts[order - 1], found.levels[-2].values if order > 1 else {}
+    passes = [(last, found.tensors[label]) for label, last in before.items()] if before else [(found.target, found.tensors)]
+    for what in PICTURES:
+        for target, sources in passes if getattr(request.options, what) else []:
+            options = {"cotangent": found.cotangent} if order == 1 and what != "graph" else {}
+            yield place.call(getattr(context, what), target, sources, **options)
 
 
 def _say(notes: list[str]) -> None:

@@ -92,8 +92,11 @@ def check(target: Any, wanted: list[Any], sources: Any) -> None:
 def seed_of(target: Tensor, cotangent: Any, contexts: Contexts, hint: str = _SUMMED) -> Any:
     """What the target is seeded with: a Tensor if the pass is to be recorded, else a torch tensor."""
     if cotangent is None:
-        ones = torch.ones_like(target.data)
-        return Tensor(ones) if contexts else ones
+        seed = torch.ones_like(target.data)
+        if contexts:
+            seed = Tensor(seed)
+            seed.name = "seed"  # what pictures of the recorded pass call it
+        return seed
     seed = fitting("cotangent", cotangent, target, contexts, hint)
     return seed.conj_physical() if target.dtype.is_complex else seed
 
