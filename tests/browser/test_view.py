@@ -221,7 +221,7 @@ def test_what_a_screen_reader_says(shown: Shown) -> None:
     expect(page.get_by_role("button", name="fold g1, 6 nodes")).to_have_attribute("aria-expanded", "true")
     page.get_by_role("button", name="one step on").click()
     live = page.locator("[aria-live=polite]")
-    expect(live).to_have_text("Step 1 of 6: loss = add, cotangent 1. mul receives 1; h = mul receives 1.")
+    expect(live).to_have_text("Step 1 of 6: loss = add, cotangent 1. mul receives 1; h receives 1.")
     for control in page.get_by_role("button").all():
         assert control.get_attribute("aria-label") or control.inner_text()
 
@@ -380,6 +380,48 @@ CONTRAST = """element => {
 
 # ------------------------------------------------------------------------------------------ in JupyterLab
 
+STEPS = """import tensorad as ts
+from tensorad_ipython.widget import View
+w, b, x = ts.tensor([[0.5, -1.], [2., 0.25]]), ts.tensor([0.1, -0.3]), ts.tensor([[1., 2.], [3., 4.], [-1., 0.5]])
+
+with ts.Grad() as g:
+    h = ts.tanh(x @ w + b)
+    loss = (h * h).sum()
+
+steps = g.steps(loss, [w, b])
+
+def changed(step, text):
+    global steps
+    steps = steps.changed(step, float(text))
+    return steps.trace()
+
+View(steps.trace(), changed)"""
+
+
+def test_steps_of_the_engine(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(STEPS, "print(*(gradient.tolist() for gradient in g.gradient(loss, [w, b])), sep='\\n')")
+    assert notebook.run_all()
+    board = notebook.output(0).locator(".tensorad-board")
+    for _ in range(int(board.locator(".count").inner_text().split("/")[1])):
+        board.get_by_role("button", name="one step on").click()
+    expect(board).to_contain_text("This was the last step")
+    rows = board.get_by_role("region", name="gradients so far")
+    assert rows.locator("dt").all_inner_texts() == ["w", "b"]
+    expected = [json.loads(line) for line in notebook.output(1).inner_text().strip().splitlines()]
+    shown = [json.loads(text) for text in rows.locator(".value").all_inner_texts()]
+    assert shown[0] == [pytest.approx(row, rel=1e-4) for row in expected[0]]
+    assert shown[1] == pytest.approx(expected[1], rel=1e-4)
+    board.get_by_role("button", name="before the first step").click()
+    board.get_by_role("button", name="one step on").click()
+    board.get_by_label("change the incoming cotangent").fill("2")
+    notebook.page.keyboard.press("Enter")
+    expect(board.locator(".thing.current .pill")).to_have_text("2")
+    board.get_by_role("button", name="last step").click()
+    doubled = json.loads(rows.locator(".value").nth(1).inner_text())
+    assert doubled == pytest.approx([2 * each for each in expected[1]], rel=1e-4)
+    notebook.screenshot("view-steps")
+
+
 START = f"""import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import traces
@@ -433,6 +475,7 @@ def test_another_cotangent(opened: Callable[..., Notebook]) -> None:
     field.fill("0.25")
     field.press("Enter")
     expect(board.locator(".operand .value").first).to_have_text("0.25")
+    expect(field).to_be_focused()
     expect(board.locator(".count")).to_have_text("1 / 6")
     field.fill("what")
     field.press("Enter")

@@ -30,7 +30,8 @@ class View(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         trace = json.loads(self.trace)
-        steps = f", step {self.index + 1} of {len(trace['steps'])}" if trace["steps"] else ""
+        step = f"step {self.index + 1}" if self.index >= 0 else "before step 1"
+        steps = f", {step} of {len(trace['steps'])}" if trace["steps"] else ""
         return f"View({trace['title']!r}, {len(trace['nodes'])} nodes{steps})"
 
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:

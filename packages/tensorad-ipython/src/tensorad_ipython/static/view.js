@@ -11,9 +11,11 @@
 
 const MOST_THINGS = 250; // of more, no layout is quick, and no picture readable
 const MOST_CHILDREN = 100; // of a group: of more, consecutive ones are taken together
+const MOST_BRIEF = 20; // characters of a value in the picture
 const MOST_USES = 6; // of a leaf: of more, each use gets a copy of its own, else edges cross the whole picture
+const ROW_GAP = 34; // pixels between leaves that stand beside one thing, one below the other
 const FEW_EDGES = 40; // are labelled all the time, and have room for it
-const LEAST_SCALE = 0.55; // of a picture that is fitted: below it nothing can be read
+const LEAST_SCALE = 0.65; // of a picture that is fitted: below it nothing can be read
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
 const PACES = [["slow", 1800], ["normal", 900], ["fast", 300], ["very fast", 33]]; // milliseconds a step
 
@@ -47,6 +49,15 @@ function short(text, most) {
   return [...characters.slice(0, most - 1 - end), "…", ...characters.slice(characters.length - end)].join("");
 }
 
+/** A value where there is little room: without its shape and its mean, and no number of it cut in two. */
+function brief({ text, shape }) {
+  const range = (text.startsWith(`${shape}, `) ? text.slice(shape.length + 2) : text).split(", mean ")[0];
+  if (range.length <= MOST_BRIEF) return range;
+  const words = range.split(" ");
+  while (words.length > 1 && words.join(" ").length > MOST_BRIEF - 2) words.pop();
+  return short(`${words.join(" ")} …`, MOST_BRIEF);
+}
+
 const counted = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
 // ------------------------------------------------------------------------------------------ reading a trace
@@ -62,12 +73,12 @@ function readTrace(text) {
   record.arrivals = readArrivals(record);
   record.widest = new Map(); // the longest cotangent that a node is shown with
   for (const [node, arrivals] of record.arrivals) {
-    const texts = arrivals.map(([, text]) => short(text, 16));
+    const texts = arrivals.map(([, text]) => text);
     record.widest.set(node, texts.reduce((longest, text) => (text.length > longest.length ? text : longest), ""));
   }
   record.flows = new Map(); // what goes along the edge of an operand
   for (const step of record.steps)
-    for (const each of step.received) record.flows.set(`${step.node} ${each.operand}`, each.value.text);
+    for (const each of step.received) record.flows.set(`${step.node} ${each.operand}`, brief(each.value));
   return record;
 }
 
@@ -91,7 +102,7 @@ function readArrivals(record) {
   const arrivals = new Map();
   const note = (node, index, value) => {
     if (!arrivals.has(node)) arrivals.set(node, []);
-    if (value) arrivals.get(node).push([index, value.text]);
+    if (value) arrivals.get(node).push([index, brief(value)]);
   };
   record.steps.forEach((step, index) => {
     note(step.node, index === 0 ? -1 : index, step.cotangent); // the seed is there before the first step
@@ -106,9 +117,10 @@ function nodesOf(group, found = []) {
   return found;
 }
 
-/** What a node is called: `h`, `mul`, `w`, `2`; and what it is: `h = mul`. */
-const nameOf = (node) => node.name ?? node.op ?? node.value ?? "leaf";
-const called = (node) => (node.op === null || node.name === null ? nameOf(node) : `${node.name} = ${node.op}`);
+/** What formulas call a node: `h`, `v7`; what a sentence does, `mul` if it has no name; and what it is: `h = mul`. */
+const symbolOf = (node) => node.symbol ?? node.name;
+const nameOf = (node) => symbolOf(node) ?? node.op ?? node.value ?? "leaf";
+const called = (node) => (node.op === null || nameOf(node) === node.op ? nameOf(node) : `${nameOf(node)} = ${node.op}`);
 
 /** What stands on a thing, or over the frame of an unfolded group. */
 const titleOf = ({ node, group }) => (node ? called(node) : group.title || group.kind);
@@ -221,15 +233,16 @@ function openAtFirst(group, open = new Map()) {
 /** The two lines of text on a thing; the name in bold, the rest of the first line after it. */
 function linesOf(thing) {
   if (thing.group) {
-    return { name: short(titleOf(thing), 30), rest: "", second: counted(thing.group.size, "node") };
+    return { name: short(titleOf(thing), 30), rest: "", second: counted(thing.group.size, "node"), style: "name" };
   }
   const { op, name, shape, value } = thing.node;
-  const told = value !== null && value !== undefined && Array.from(value).length <= 12;
-  const bold = name ?? (op === null ? (told ? value : "leaf") : "");
-  const rest = op === null ? "" : (name === null ? "" : " = ") + short(op, 22);
-  const scalar = shape === "()";
-  const second = told && bold !== value ? (scalar ? value : `${short(shape, 20)}  ${value}`) : short(shape, 24);
-  return { name: short(bold, 20), rest, second };
+  const symbol = symbolOf(thing.node);
+  const told = typeof value === "string" && Array.from(value).length <= 12;
+  const first = symbol ?? (op === null ? (told ? value : "leaf") : "");
+  const rest = op === null ? "" : (symbol === null ? "" : " = ") + short(op, 22);
+  const valued = shape === "()" ? value : `${short(shape, 20)}  ${value}`;
+  const second = told && first !== value ? valued : short(shape, 24);
+  return { name: short(first, 20), rest, second, style: name === null ? "" : "name" };
 }
 
 function measure(thing, record) {
@@ -242,13 +255,20 @@ function measure(thing, record) {
 
 const pillWidth = (text) => widthOf(text, "600 11px") + 14;
 
-/** The label of an edge: its operands, and what flows along them where that is asked for. */
-function edgeLabel(uses, flows) {
-  const told = uses.slice(0, 2).map(({ node, operand }) => {
-    const flow = flows?.get(`${node} ${operand}`);
-    return flow === undefined ? short(operand, 14) : `${short(operand, 14)}: ${short(flow, 16)}`;
-  });
-  return told.join(", ") + (uses.length > 2 ? ` and ${uses.length - 2} more` : "");
+/** The label of an edge: its operands, or what flows to them; not into a folded group, where they are those of many. */
+function edgeLabel(edge, uses, flows) {
+  const flowing = ({ node, operand }) => (flows ? `: ${flows.get(`${node} ${operand}`)}` : "");
+  const one = (use) => short(use.operand, 14) + flowing(use);
+  const told = [...new Set(flows || edge.to.node ? uses.map(one) : [])];
+  return told.slice(0, 2).join(", ") + (told.length > 2 ? ` and ${told.length - 2} more` : "");
+}
+
+/** The widest that the label of an edge becomes. */
+function labelWidth(edge, flows) {
+  const flowing = edge.uses.filter(({ node, operand }) => flows.has(`${node} ${operand}`));
+  const steps = Map.groupBy(flowing, (use) => use.node).values(); // one node's turn at a time
+  const labels = [edgeLabel(edge, edge.uses), ...Array.from(steps, (uses) => edgeLabel(edge, uses, flows))];
+  return Math.max(...labels.map((label) => widthOf(label, "650 11.5px"))) + 8;
 }
 
 /** Gives everything that is seen its place. Inputs stand at the top, the target at the bottom. */
@@ -258,30 +278,38 @@ function layOut(record, seen) {
   const beside = seen.few ? new Map() : leavesBeside(seen);
   const aside = new Set([...beside.values()].flat());
   const placed = [...seen.frames, ...seen.things.values()].filter((each) => !aside.has(each));
-  const edges = [...seen.edges.values()].filter((edge) => !aside.has(edge.from));
-  const graph = new dagre.graphlib.Graph({ compound: true });
-  // Aligned to one side, long chains are straight; balanced between all sides, which suits small graphs, they drift.
-  const align = seen.few ? undefined : "UL";
-  graph.setGraph({ rankdir: "TB", align, ranksep: 44, nodesep: 26, edgesep: 14, marginx: 18, marginy: 22 });
-  for (const { from, uses } of seen.edges.values())
-    if (aside.has(from)) from.gap = Math.max(48, Math.min(record.stepped ? 120 : 48, labelWidth(uses, record.flows) + 26));
-  for (const each of placed) graph.setNode(each.key, each.nodes ? roomFor(each, beside.get(each) ?? []) : {});
-  for (const each of placed) if (each.frame) graph.setParent(each.key, each.frame);
-  for (const edge of edges) {
-    const room = seen.few ? labelWidth(edge.uses, record.flows) : 0;
-    graph.setEdge(edge.from.key, edge.to.key, { width: room, height: seen.few ? 14 : 0, labelpos: "c" });
-  }
-  dagre.layout(graph);
+  const edges = [...seen.edges.values()];
+  for (const edge of edges) edge.room = record.stepped || seen.few ? labelWidth(edge, record.flows) : 0;
+  for (const { from, room } of edges) if (aside.has(from)) from.gap = Math.max(48, Math.min(120, room + 26));
+  const rooms = new Map(placed.map((each) => [each, each.nodes ? roomFor(each, beside.get(each) ?? []) : {}]));
+  const inside = edges.filter((edge) => !aside.has(edge.from));
+  const graph = arranged(rooms, inside, seen.few);
   for (const each of placed) {
     const { x, y, width, height } = graph.node(each.key);
     Object.assign(each, { x, y }, each.nodes ? {} : { width, height });
   }
   for (const [thing, leaves] of beside) placeBeside(thing, leaves);
-  for (const edge of seen.edges.values()) {
+  for (const edge of edges) {
     const found = aside.has(edge.from) ? null : graph.edge(edge.from.key, edge.to.key);
     placeEdge(edge, found ?? { points: [edge.from, { x: (edge.from.x + edge.to.x) / 2, y: edge.from.y }, edge.to] });
   }
   Object.assign(seen, { width: graph.graph().width, height: graph.graph().height });
+}
+
+/** The graph as dagre arranges it: long chains aligned to one side, so that they are straight; small ones balanced. */
+function arranged(rooms, edges, few) {
+  const arrange = (align) => {
+    const graph = new dagre.graphlib.Graph({ compound: true });
+    graph.setGraph({ rankdir: "TB", align, ranksep: 44, nodesep: 26, edgesep: 14, marginx: 18, marginy: 22 });
+    for (const [each, room] of rooms) graph.setNode(each.key, { ...room });
+    for (const { key, frame } of rooms.keys()) if (frame) graph.setParent(key, frame);
+    const label = (edge) => (few ? { width: edge.room, height: 14, labelpos: "c" } : {});
+    for (const edge of edges) graph.setEdge(edge.from.key, edge.to.key, label(edge));
+    return dagre.layout(graph);
+  };
+  const straight = arrange("UL");
+  const balanced = few ? arrange(undefined) : straight;
+  return balanced.graph().width < 1.25 * straight.graph().width ? balanced : straight;
 }
 
 /** Leaves that one thing alone uses stand beside it, left and right: so chains stay straight, and layouts quick. */
@@ -299,21 +327,21 @@ function leavesBeside(seen) {
   return beside;
 }
 
-const labelWidth = (uses, flows) => widthOf(edgeLabel(uses, flows), "650 11.5px") + 8;
 const sideWidth = (leaves) => Math.max(...leaves.map((leaf) => leaf.gap + leaf.width));
 const rowsOf = (leaves) => Math.ceil(leaves.length / 2);
 
 /** The room that a thing needs with the leaves beside it; it stands in its middle. */
 function roomFor({ width, height }, leaves) {
   if (!leaves.length) return { width, height };
-  return { width: width + 2 * sideWidth(leaves), height: Math.max(height, rowsOf(leaves) * (height + 18) - 18) };
+  const rows = rowsOf(leaves) * (height + ROW_GAP) - ROW_GAP;
+  return { width: width + 2 * sideWidth(leaves), height: Math.max(height, rows) };
 }
 
 function placeBeside(thing, leaves) {
   leaves.forEach((leaf, place) => {
     const side = place % 2 ? -1 : 1;
     leaf.x = thing.x + side * (thing.width / 2 + leaf.gap + leaf.width / 2);
-    leaf.y = thing.y + (Math.floor(place / 2) - (rowsOf(leaves) - 1) / 2) * (leaf.height + 18);
+    leaf.y = thing.y + (Math.floor(place / 2) - (rowsOf(leaves) - 1) / 2) * (leaf.height + ROW_GAP);
   });
 }
 
@@ -411,8 +439,8 @@ class Picture {
     edge.line = svg("path", { class: "line", d: path, "marker-end": `url(#${this.mark}-plain)` });
     edge.plate = svg("rect", { class: "plate", y: edge.y - 8, height: 16, rx: 4 }); // else the line looks like a minus
     edge.text = svg("text", { x: edge.x, y: edge.y + 4 });
-    this.labelEdge(edge, edgeLabel(edge.uses));
-    const about = `${titleOf(edge.from)} → ${titleOf(edge.to)}: ${edgeLabel(edge.uses)}`;
+    this.labelEdge(edge, edgeLabel(edge, edge.uses));
+    const about = `${titleOf(edge.from)} → ${titleOf(edge.to)}`;
     const hit = svg("path", { class: "hit", d: path }); // as wide as a pointer needs it
     const parts = [svg("title", {}, about), hit, edge.line, edge.plate, edge.text];
     edge.element = svg("g", { class: "edge", "aria-hidden": "true" }, ...parts);
@@ -422,6 +450,7 @@ class Picture {
   labelEdge(edge, text) {
     const width = widthOf(text, "650 11.5px") + 6;
     edge.text.textContent = text;
+    edge.plate.classList.toggle("empty", !text);
     edge.plate.setAttribute("x", edge.x - width / 2);
     edge.plate.setAttribute("width", width);
   }
@@ -436,13 +465,14 @@ class Picture {
     });
     const check = svg("g", { class: "check", transform: `translate(${3 - width / 2} ${height / 2 - 1})` },
       svg("circle", { r: 7.5 }), svg("path", { d: "M-3.5 0 L-1 2.8 L3.5 -2.8" }));
-    thing.second = svg("text", { class: "second", y: 12 - lift }, thing.lines.second);
+    const { name, rest, second, style } = thing.lines;
+    thing.second = svg("text", { class: "second", y: 12 - lift }, second);
     const kind = `thing ${group ? "group" : leaf ? "leaf" : "op"} ${tag ? "special" : ""}`;
     thing.button = svg("g", this.behaviour(thing, kind, this.sentence(thing), group ? "false" : null),
       svg("title", {}, this.tooltip(thing)), box("ring", 4),
       group ? box("box", 0) : null, // a pile of boxes
       box("box", 0, group ? 4 : 0), tag ? box("rim", -3) : null,
-      svg("text", { y: -3 - lift }, svg("tspan", { class: "name" }, thing.lines.name), thing.lines.rest), thing.second,
+      svg("text", { y: -3 - lift }, svg("tspan", { class: style }, name), rest), thing.second,
       tag ? svg("text", { class: "tag", x: (leaf ? 12 : 2) - width / 2, y: -height / 2 - 6 }, tag) : null,
       this.record.stepped ? check : null);
     thing.button.setAttribute("transform", `translate(${thing.x} ${thing.y})`);
@@ -578,7 +608,7 @@ class Picture {
       return;
     }
     const arrived = this.record.arrivals.get(thing.node.id)?.findLast(([step]) => step <= this.index);
-    this.paintPill(thing, arrived ? short(arrived[1], 16) : "");
+    this.paintPill(thing, arrived ? arrived[1] : "");
   }
 
   /** The cotangent of a node, at its lower border, where it comes in. */
@@ -637,7 +667,7 @@ class Picture {
     edge.element.classList.toggle("lit", Boolean(uses));
     edge.line.setAttribute("marker-end", uses ? "none" : `url(#${this.mark}-plain)`);
     edge.line.setAttribute("marker-start", uses ? `url(#${this.mark}-lit)` : "none");
-    this.labelEdge(edge, uses ? edgeLabel(uses, this.record.flows) : edgeLabel(edge.uses));
+    this.labelEdge(edge, uses ? edgeLabel(edge, uses, this.record.flows) : edgeLabel(edge, edge.uses));
     if (uses) edge.element.parentNode.append(edge.element); // above the others
   }
 
@@ -693,7 +723,8 @@ const topOf = (stop) => stop.y - stop.height / 2;
 
 /** A value and its shape. */
 function shown(value) {
-  const shape = value.shape === "()" ? null : html("span", { class: "shape" }, value.shape);
+  const known = value.shape === "()" || value.text.startsWith(value.shape);
+  const shape = known ? null : html("span", { class: "shape" }, value.shape);
   return html("span", {}, html("span", { class: "value" }, value.text), shape);
 }
 
@@ -734,6 +765,7 @@ function stepPart(record, index, find, edit) {
     ];
   }
   const node = record.nodes.get(step.node);
+  const last = step === record.steps.at(-1) ? "This was the last step: all gradients are there." : "";
   return [
     html("p", { class: "heading" }, `Step ${index + 1} of ${record.steps.length}: `,
       html("button", { type: "button", class: "link", click: () => find(node.id) }, called(node))),
@@ -743,7 +775,7 @@ function stepPart(record, index, find, edit) {
     html("div", { class: "label" }, "rule"),
     html("code", {}, step.rule),
     ...step.received.map((each) => operandPart(record, each, find)),
-    step === record.steps.at(-1) ? html("p", { class: "label" }, "This was the last step: all gradients are there") : null,
+    html("p", { class: "label" }, last),
   ];
 }
 

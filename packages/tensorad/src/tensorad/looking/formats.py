@@ -230,7 +230,7 @@ def _node_data(node: "GraphNode") -> dict[str, Any]:
     return {
         "id": node.number, "op": node.short_op, "name": node.name, "shape": shape, "dtype": dtype, "value": node.value,
         "line": node.line, "code": node.code, "inputs": [list(each) for each in node.inputs],
-        "recorded": list(node.contexts), "rule": node.formulas,
+        "recorded": list(node.contexts), "rule": node.formulas, "symbol": node.symbol,
     }  # fmt: skip
 
 
