@@ -185,7 +185,7 @@ def new_page(browser: BrowserContext) -> Iterator[Callable[[], Page]]:
 def opened(
     server: Server, new_page: Callable[[], Page], tmp_path: Path, screenshots: Path
 ) -> Iterator[Callable[..., Notebook]]:
-    """A function that opens a notebook of the cells it is given, below the last of which HTML may be `shown` already."""
+    """A function that opens a notebook of these cells, below the last of which HTML may be `shown` already."""
     notebooks: list[Notebook] = []
 
     def open_notebook(*cells: str, shown: str = "") -> Notebook:

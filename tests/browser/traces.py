@@ -1,4 +1,4 @@
-"""Traces to look at, made without the engine: small programs on Python's floats, differentiated as they are recorded."""
+"""Traces to look at, made without the engine: small programs on Python's floats, and their gradients."""
 
 import math
 from collections.abc import Iterator
@@ -92,8 +92,9 @@ class Program:
                         "before": None, "sum": {"text": told(cotangents[parent]), "shape": "()"} if met else None,
                     }
                 )  # fmt: skip
-            steps.append({"node": node, "cotangent": {"text": told(g), "shape": "()", "plain": told(g)},
-                          "rule": f"{op}({', '.join(rule)})", "received": received, "gradients": dict(cotangents)})  # fmt: skip
+            cotangent = {"text": told(g), "shape": "()", "plain": told(g)}
+            steps.append({"node": node, "cotangent": cotangent, "rule": f"{op}({', '.join(rule)})",
+                          "received": received, "gradients": dict(cotangents)})  # fmt: skip
         return cotangents, steps
 
     def trace(self, title: str, target: int, sources: list[int]) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def small(name: str = "w", **more: Any) -> dict[str, Any]:
 
 
 def deep(stages: int, blocks: int, length: int) -> Program:
-    """A deep residual chain: stages of blocks of ops, each block with a skip and weights of its own, one scale for all."""
+    """A deep residual chain: stages of blocks of ops, each with a skip and weights of its own, one scale for all."""
     program = Program()
     value, scale = program.leaf(0.7, "x"), program.leaf(0.9, "scale")
     with program.within("g", "context"):
@@ -138,8 +139,8 @@ def deep(stages: int, blocks: int, length: int) -> Program:
                         for place in range(length):
                             match place % 3:
                                 case 0:
-                                    weight = program.leaf(0.3 + 0.05 * math.sin(len(program.nodes)), f"w{place // 3 + 1}")
-                                    value = program.op("mul", value, weight)
+                                    number = 0.3 + 0.05 * math.sin(len(program.nodes))
+                                    value = program.op("mul", value, program.leaf(number, f"w{place // 3 + 1}"))
                                 case 1:
                                     value = program.op("sin", value)
                                 case _:

@@ -16,7 +16,13 @@ _MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between ma
 
 @pytest.mark.parametrize(
     ("page", "least"),
-    [("README.md", 4), ("docs/own-rules.md", 6), ("docs/functions.md", 8), ("docs/wrong.md", 6), ("docs/looking.md", 7)],
+    [
+        ("README.md", 4),
+        ("docs/own-rules.md", 6),
+        ("docs/functions.md", 8),
+        ("docs/wrong.md", 6),
+        ("docs/looking.md", 7),
+    ],
     ids=lambda each: str(each),
 )
 def test_blocks_print_what_stands_below_them(page: str, least: int) -> None:

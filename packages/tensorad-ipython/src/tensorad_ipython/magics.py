@@ -194,7 +194,9 @@ def _pictures(request: Request, found: Run, contexts: list[ts.Grad], place: Plac
     """What the options ask to be shown, of the last order: of all sources together, or of the derivatives before it."""
     order = found.levels[-1].order
     context, before = contexts[order - 1], found.levels[-2].values if order > 1 else {}
-    passes = [(last, found.tensors[label]) for label, last in before.items()] if before else [(found.target, found.tensors)]
+    passes = (
+        [(last, found.tensors[label]) for label, last in before.items()] if before else [(found.target, found.tensors)]
+    )
     for what in PICTURES:
         for target, sources in passes if getattr(request.options, what) else []:
             options = {"cotangent": found.cotangent} if order == 1 and what != "graph" else {}

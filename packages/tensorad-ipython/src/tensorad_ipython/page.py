@@ -15,7 +15,7 @@ _ESCAPED = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 @cache
 def module() -> str:
-    """The JavaScript module that draws: dagre, which lays graphs out, the style, and `view.js` after them, as one text."""
+    """The JavaScript module that draws, as one text: dagre, which lays graphs out, the style, and `view.js`."""
     return f"{_static('dagre.min.js')}\nconst STYLE = {_json(_static('view.css'))};\n{_static('view.js')}"
 
 
