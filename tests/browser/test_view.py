@@ -72,8 +72,11 @@ def test_steps(shown: Shown) -> None:
             expect(part).to_contain_text(received["symbols"])
             expect(part).to_contain_text(received["numbers"])
         expect(page.locator(".thing.done")).to_have_count(number - 1)
-        found = {each["label"]: each["text"] or "nothing yet" for each in step["gradients"]}
-        assert gradients(page) == found
+        received = [each for earlier in trace["steps"][:number] for each in earlier["received"]]
+        found = {each["node"]: (each["sum"] or each["value"])["text"] for each in received}
+        assert gradients(page) == {
+            source["label"]: found.get(source["node"], "nothing yet") for source in trace["sources"]
+        }
     expect(forward).to_be_disabled()
     lit = page.locator(".edge.lit text")
     expect(lit).to_have_text([f"{each['operand']}: {each['value']['text']}" for each in trace["steps"][-1]["received"]])

@@ -94,18 +94,12 @@ class Program:
                 )  # fmt: skip
             cotangent = {"text": told(g), "shape": "()", "plain": told(g)}
             steps.append({"node": node, "cotangent": cotangent, "rule": f"{op}({', '.join(rule)})",
-                          "received": received, "gradients": dict(cotangents)})  # fmt: skip
+                          "received": received})  # fmt: skip
         return cotangents, steps
 
     def trace(self, title: str, target: int, sources: list[int]) -> dict[str, Any]:
         """The trace of the backward pass from `target` to `sources`."""
         _, steps = self.gradients(target)
-        for step in steps:
-            found = step["gradients"]
-            step["gradients"] = [
-                {"label": self._called(each), "text": told(found[each]) if each in found else None, "shape": "()"}
-                for each in sources
-            ]
         labels = [{"label": self._called(each), "node": each} for each in sources]
         return {"title": title, "nodes": self.nodes, "groups": self.root, "target": target, "sources": labels,
                 "steps": steps, "editable": False}  # fmt: skip
@@ -177,12 +171,11 @@ def broadcast() -> dict[str, Any]:
         node | {"id": 4, "op": "sum", "name": None, "shape": "()", "inputs": [["input", 3]]},
     ]  # fmt: skip
     ones, three = {"text": "(64, 3), all 1", "shape": "(64, 3)"}, {"text": "[64, 64, 64]", "shape": "(3,)"}
-    empty = {"label": "bias", "text": None, "shape": "(3,)"}
     received = {"symbols": "∂y/∂sum4", "numbers": None, "before": None, "sum": None, "formula": "g"}
     steps = [
-        {"node": 4, "cotangent": {"text": "1", "shape": "()", "plain": "1"}, "rule": "sum(input)", "gradients": [empty],
+        {"node": 4, "cotangent": {"text": "1", "shape": "()", "plain": "1"}, "rule": "sum(input)",
          "received": [received | {"operand": "input", "node": 3, "formula": "g.expand(input_shape)", "value": ones}]},
-        {"node": 3, "cotangent": ones, "rule": "add(input, other)", "gradients": [empty | {"text": three["text"]}],
+        {"node": 3, "cotangent": ones, "rule": "add(input, other)",
          "received": [received | {"operand": "other", "node": 2, "value": three, "before": ones}]},
     ]  # fmt: skip
     groups = {"title": "", "kind": "whole", "open": True, "size": 4, "children": [1, 2, 3, 4]}

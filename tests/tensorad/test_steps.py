@@ -281,7 +281,8 @@ def test_the_trace_is_small_and_complete() -> None:
         "operand": "input", "node": 1, "formula": "g · other", "symbols": "∂y/∂v2 · 3", "numbers": None,
         "value": {"text": "(1000, 100), all 3", "shape": "(1000, 100)"}, "before": None, "sum": None,
     }  # fmt: skip
-    assert trace["steps"][1]["gradients"] == [{"label": "x", "text": "(1000, 100), all 3", "shape": "(1000, 100)"}]
+    assert trace["title"] == "gradient of y by x"
+    assert trace["sources"] == [{"label": "x", "node": 1}]
 
 
 def test_many_steps_are_printed_in_part() -> None:
@@ -302,3 +303,25 @@ def test_nothing_is_kept_alive() -> None:
     steps[2].cotangent
     del steps, g, y, sources
     assert not [each for each in gc.get_objects() if type(each) is Node]
+
+
+def test_sources_of_one_name_are_kept_apart() -> None:
+    class Layer:
+        def __init__(self, value: float) -> None:
+            self.w = ts.tensor(value)
+
+        def __call__(self, x: Any) -> Any:
+            return x * self.w
+
+    def run() -> tuple[ts.Grad, Any, list[Layer]]:
+        layers = [Layer(2.0), Layer(3.0)]
+        with ts.Grad() as g:
+            y = ts.tensor(1.0)
+            for layer in layers:
+                y = layer(y)
+        return g, y, layers
+
+    g, y, layers = run()
+    steps = g.steps(y, [layer.w for layer in layers])
+    assert [each.item() for each in steps[-1].gradients.values()] == [3, 2]
+    assert [each.item() for each in steps.gradients] == [3, 2]

@@ -23,13 +23,12 @@ def fragments(page: Path) -> dict[str, str]:
     scope: dict[str, Any] = {"print": lambda *_: None}
     found: dict[str, str] = {}
     for part in _PARTS.finditer(page.read_text(encoding="utf-8")):
-        code = part["code"] or part["shown"]
-        # Under the page's name, so that messages can quote the line.
-        linecache.cache[page.name] = (len(code), None, code.splitlines(keepends=True), page.name)
         if part["code"]:
-            exec(compile(code, page.name, "exec"), scope)
+            # Under the page's name, so that what is shown can quote the line.
+            linecache.cache[page.name] = (0, None, part["code"].splitlines(keepends=True), page.name)
+            exec(compile(part["code"], page.name, "exec"), scope)
         else:
-            found[part["file"]] = fragment(eval(compile(code, page.name, "eval"), scope))
+            found[part["file"]] = fragment(eval(part["shown"], scope))
     return found
 
 

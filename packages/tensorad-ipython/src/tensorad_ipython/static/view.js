@@ -10,6 +10,7 @@
  */
 
 const MOST_THINGS = 250; // of more, no layout is quick, and no picture readable
+const MOST_GRADIENTS = 12;
 const MOST_CHILDREN = 100; // of a group: of more, consecutive ones are taken together
 const MOST_BRIEF = 20; // characters of a value in the picture
 const MOST_USES = 6; // of a leaf: of more, each use gets a copy of its own, else edges cross the whole picture
@@ -68,7 +69,8 @@ function readTrace(text) {
   const record = { ...trace, nodes: new Map(trace.nodes.map((node) => [node.id, node])), steps: trace.steps ?? [] };
   record.stepped = Boolean(trace.steps?.length);
   record.root = readGroup(trace.groups, "0");
-  record.sources = new Map((trace.sources ?? []).map((source) => [source.node, source.label]));
+  record.sought = trace.sources ?? [];
+  record.sources = new Map(record.sought.map((source) => [source.node, source.label]));
   record.stepOf = new Map(record.steps.map((step, index) => [step.node, index]));
   record.arrivals = readArrivals(record);
   record.widest = new Map(); // the longest cotangent that a node is shown with
@@ -97,12 +99,12 @@ function readGroup(group, path) {
   return { ...group, path, children: children.map(read) };
 }
 
-/** For each node, its cotangent as it stands from which step on: [[step, text], ...]. */
+/** For each node, its cotangent as it stands from which step on: [[step, text in brief, value], ...]. */
 function readArrivals(record) {
   const arrivals = new Map();
   const note = (node, index, value) => {
     if (!arrivals.has(node)) arrivals.set(node, []);
-    if (value) arrivals.get(node).push([index, brief(value)]);
+    if (value) arrivals.get(node).push([index, brief(value), value]);
   };
   record.steps.forEach((step, index) => {
     note(step.node, index === 0 ? -1 : index, step.cotangent); // the seed is there before the first step
@@ -785,11 +787,18 @@ function facts(pairs) {
   return html("dl", { class: "facts" }, ...parts);
 }
 
+/** What the sources have received by now; of many, those that received something last come first. */
 function gradientsPart(record, index) {
+  const found = record.sought.map(({ label, node }) => {
+    const [step, , value] = record.arrivals.get(node)?.findLast(([at]) => at <= index) ?? [-2];
+    return { label, step, value };
+  });
+  if (found.length > MOST_GRADIENTS) found.sort((one, other) => other.step - one.step);
   const nothing = () => html("span", { class: "label" }, "nothing yet");
-  const found = record.steps[Math.max(0, index)].gradients;
-  const pairs = found.map((each) => [each.label, each.text === null || index < 0 ? nothing() : shown(each)]);
-  return [html("p", { class: "heading" }, "Gradients so far"), facts(pairs)];
+  const pairs = found.slice(0, MOST_GRADIENTS).map(({ label, value }) => [label, value ? shown(value) : nothing()]);
+  const left = found.length - pairs.length;
+  const more = left > 0 ? html("div", { class: "label" }, `and ${left} more`) : null;
+  return [html("p", { class: "heading" }, "Gradients so far"), facts(pairs), ...(more ? [more] : [])];
 }
 
 /** All that is known of a thing. */
@@ -944,7 +953,10 @@ class Board {
     const controls = () => new Controls(this.last, labelOf, () => this.index, (index) => this.go(index));
     this.controls = record.stepped ? controls() : null;
     this.assemble();
-    const tell = (thing) => this.detail.replaceChildren(...detailPart(record, thing));
+    const tell = (thing) => {
+      this.detail.replaceChildren(...detailPart(record, thing));
+      this.panel.hidden = !record.stepped && !thing; // a graph alone needs all the room, until something is chosen
+    };
     const note = (text) => { this.note.textContent = text; };
     this.picture = new Picture(record, memory, tell, note);
     this.body.prepend(this.picture.box);
@@ -955,14 +967,15 @@ class Board {
 
   assemble() {
     const { record } = this;
-    const steps = record.stepped ? `, ${counted(record.steps.length, "step")}` : "";
+    const steps = record.stepped ? `, ${counted(record.steps.length, "step")}` : ": choose one to read about it";
     const about = html("span", { class: "about" }, counted(record.nodes.size, "node") + steps);
     const zooms = html("div", { class: "zoom" },
       html("button", { type: "button", title: "fit the width", click: () => this.picture.zoom("fit") }, "fit"),
       html("button", { type: "button", title: "full size", click: () => this.picture.zoom(1) }, "1:1"));
-    const panel = html("div", { class: "panel", tabindex: 0, role: "group", "aria-label": "details" },
+    this.panel = html("div", { class: "panel", tabindex: 0, role: "group", "aria-label": "details" },
       ...(record.stepped ? [this.step, this.gradients] : []), this.detail);
-    this.body = html("div", { class: "body" }, panel);
+    this.panel.hidden = !record.stepped;
+    this.body = html("div", { class: "body" }, this.panel);
     this.root.setAttribute("aria-label", record.title);
     this.root.classList.toggle("stepped", record.stepped);
     this.root.replaceChildren(html("style", {}, STYLE),

@@ -193,7 +193,7 @@ class Pictures(Saved):
     def trace(self: Any) -> dict[str, Any]:
         """The graph as plain data for a page: lists, dicts, numbers and text, as JSON has them."""
         return {
-            "title": self.title,
+            "title": f"graph of {self.title}",
             "nodes": [_node_data(node) for node in self.nodes],
             "groups": _group_data(self.groups),
             "target": self.target,

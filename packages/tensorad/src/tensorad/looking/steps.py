@@ -126,8 +126,6 @@ class Step:
             "cotangent": None if self.cotangent is None else _data_of(self.cotangent, plain=True),
             "rule": f"{self.node.short_op}  {rule}",
             "received": [each.trace() for each in self.received],
-            "gradients": [{"label": label, **(_data_of(each) if each is not None else {"text": None, "shape": ""})}
-                          for label, each in self.gradients.items()],
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -225,7 +223,11 @@ class Steps(Saved):
 
     def trace(self) -> dict[str, Any]:
         """The graph and all steps as plain data for a page."""
-        return self.graph.trace() | {"steps": [step.trace() for step in self], "editable": True}
+        numbers = self._walk.recorded.numbers
+        sources = [{"label": label, "node": numbers.get(node)} for label, node in self._walk.labels.items()]
+        title = f"gradient of {self.graph.title} by {_some([*self._walk.labels])}"
+        steps = [step.trace() for step in self]
+        return self.graph.trace() | {"title": title, "sources": sources, "steps": steps, "editable": True}
 
     def __repr__(self) -> str:
         if not len(self):
@@ -277,6 +279,10 @@ class Steps(Saved):
             return _replaced(formula, plain | symbols), None
         numbers = {name: _factor(written(each.data)) for name, each in named.items()}
         return _replaced(formula, plain | symbols), _replaced(formula, plain | numbers)
+
+
+def _some(labels: list[str]) -> str:
+    return ", ".join(labels if len(labels) <= FEW else [*labels[: FEW - 2], f"and {len(labels) - FEW + 2} more"])
 
 
 def _factor(number: str) -> str:

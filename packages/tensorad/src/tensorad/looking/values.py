@@ -52,9 +52,8 @@ def _described(data: torch.Tensor) -> str:
         return words.removeprefix(", ")
     sizes, name = (finite.abs(), "sizes ") if data.is_complex() else (finite, "")
     low, high, mean = sizes.min().item(), sizes.max().item(), sizes.double().mean().item()
-    if low == high:
-        return f"{name}all {low:.4g}{words}"
-    return f"{name}{low:.4g} … {high:.4g}, mean {mean:.4g}{words}"
+    low, high, mean = (f"{each + 0.0:.4g}" for each in (low, high, mean))  # zero has no sign
+    return f"{name}all {low}{words}" if low == high else f"{name}{low} … {high}, mean {mean}{words}"
 
 
 def shape_of(value: Any) -> str:

@@ -60,7 +60,11 @@ class Walk:
         self._loop = stepwise(way, self.cotangents, nodes, _looking_on(self.cotangents, self.contributions))
         self.labels: dict[str, Any] = {}
         for path, each in zip(tree.paths(sources), self.wanted, strict=True):
-            self.labels[self.recorded.names.get(each.node) or f"source{path}"] = each.node
+            label = self.recorded.names.get(each.node) or f"source{path}"
+            # Where several have one name, each has a symbol of its own.
+            self.labels[self.recorded.symbols.get(each.node, f"source{path}") if label in self.labels else label] = (
+                each.node
+            )
 
     def on(self) -> Node | None:
         """Go on to the next stop: the node whose turn it is; None at the end."""
