@@ -557,3 +557,36 @@ def test_the_question_mark(notebook: Notebook) -> None:
     info = notebook.shell.object_inspect("%%grad")
     assert info["found"]
     assert "--cotangent EXPR" in info["docstring"]
+
+
+def test_the_graph_and_the_steps(notebook: Notebook) -> None:
+    notebook.run("%%grad y wrt x --graph --steps\nh = x * x\ny = h.sin()")
+    lines = [line.partition("  at ")[0] for line in notebook.printed.splitlines()]
+    start = lines.index("#1  x = leaf, shape ()")
+    assert lines[start : start + 3] == [
+        "#1  x = leaf, shape ()", "#2  h = mul(input=#1, other=#1), shape ()", "#3  y = sin(input=#2), shape ()",
+    ]  # fmt: skip
+    steps = lines.index("0  y = sin, cotangent 1")
+    assert start < steps < lines.index("names: dx; contexts: g1")
+    assert lines[steps + 1].startswith("     h receives ∂y/∂y · cos(h) = 1 · cos(36)")
+    assert any(line.startswith("gradient by x: ") for line in lines)
+
+
+def test_what_is_shown_is_of_the_last_order(notebook: Notebook) -> None:
+    notebook.run("w = ts.tensor(2.0)")
+    notebook.run("%%grad y wrt x, w -n 2 --steps\ny = x ** 3 * w")
+    assert notebook.printed.count("gradient by x: ") == 1  # of dx
+    assert notebook.printed.count("no steps: ") == 1  # of dw, which does not depend on w
+    assert "dx = gradient, cotangent 1" in notebook.printed
+    assert "gradient by x: 72" in notebook.printed
+    notebook.run("%%grad y wrt x --cotangent (2 * torch.ones(())) --steps\ny = x * 3")
+    assert "cotangent 2" in notebook.printed
+    notebook.run("v = ts.tensor([1., 2.])")
+    notebook.run("%grad (v * x).sum() wrt v --steps")
+    assert "gradient by v: [6, 6]" in notebook.printed
+
+
+def test_pictures_can_be_silenced_and_need_a_target(notebook: Notebook) -> None:
+    notebook.run("%%grad y wrt x --graph -q\ny = x * x")
+    assert notebook.printed == ""
+    assert "--graph needs a target and sources" in str(notebook.fails("%%grad --graph\ny = x"))

@@ -113,7 +113,6 @@ class GradMagics(Magics):
                     return None if quiet else found.value
                 rerun = start and Rerun(request, list(contexts.values()), place, body, start, found)
                 checks = check(request.options.check, rerun) if rerun else []
-                pictures = [] if quiet else [*_pictures(request, found, list(contexts.values()), place)]
         except BaseException as error:
             shorten_traceback(self.shell, of_the_user(error), place)
             raise
@@ -121,7 +120,8 @@ class GradMagics(Magics):
         if place.binds:
             said += self.names.bind(names | contexts)  # the contexts once more: the cell may have used their names
             said.append(f"names: {_abridged([*names])}; contexts: {_abridged([*contexts])}")
-        display(*pictures)
+        if not quiet:
+            display(*_pictures(request, found, list(contexts.values()), place))
         if quiet or not place.shows:
             _say([note for note in checks if not note.endswith(AGREE)])
             if place.shows:
