@@ -33,7 +33,8 @@ PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad
 DEMO = ["numpy", "scikit-learn", "tqdm"]
 PICTURES = ["graphlay", "matplotlib"]
 TESTS = ["pytest", "hypothesis", "expecttest", "ipykernel", "nbclient", *DEMO, *PICTURES]
-BROWSER = ["jupyterlab", "nbformat", "playwright"]
+SITE = ["mkdocs-material", "mkdocstrings-python"]
+BROWSER = ["jupyterlab", "nbformat", "playwright", *SITE]
 BENCH = ["autograd", "mygrad", "jax"]
 
 
@@ -64,7 +65,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Use the magics in JupyterLab in a real browser; TENSORAD_SCREENSHOTS=FOLDER keeps pictures of it."""
+    """Use JupyterLab and the built site in a real browser; TENSORAD_SCREENSHOTS=FOLDER keeps pictures of them."""
     found = chromium(session)
     install(session, *PACKAGES, *TESTS, *BROWSER)
     session.run("pytest", "tests/browser", *session.posargs, env={"TENSORAD_CHROMIUM": found})
@@ -122,7 +123,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into site/; any warning fails it."""
-    install(session, *PACKAGES, *PICTURES, "mkdocs-material", "mkdocstrings-python")
+    install(session, *PACKAGES, *PICTURES, *SITE)
     session.run("python", "-m", "tensorad_docs.rules_page", "docs/rules.md")
     session.run("python", "-m", "tensorad_docs.shown", "docs")
     session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})

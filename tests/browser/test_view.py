@@ -402,21 +402,13 @@ CONTRAST = """element => {
 # ------------------------------------------------------------------------------------------ in JupyterLab
 
 STEPS = """import tensorad as ts
-from tensorad_ipython.widget import View
 w, b, x = ts.tensor([[0.5, -1.], [2., 0.25]]), ts.tensor([0.1, -0.3]), ts.tensor([[1., 2.], [3., 4.], [-1., 0.5]])
 
 with ts.Grad() as g:
     h = ts.tanh(x @ w + b)
     loss = (h * h).sum()
 
-steps = g.steps(loss, [w, b])
-
-def changed(step, text):
-    global steps
-    steps = steps.changed(step, float(text))
-    return steps.trace()
-
-View(steps.trace(), changed)"""
+g.steps(loss, [w, b])"""
 
 
 def test_steps_of_the_engine(opened: Callable[..., Notebook]) -> None:
