@@ -10,7 +10,7 @@
  */
 
 const MOST_THINGS = 250; // of more, no layout is quick, and no picture readable
-const MOST_GRADIENTS = 12;
+const MOST_GRADIENTS = 12; // lines of the panel: of more, those that have just received something come first
 const MOST_CHILDREN = 100; // of a group: of more, consecutive ones are taken together
 const MOST_BRIEF = 20; // characters of a value in the picture
 const MOST_USES = 6; // of a leaf: of more, each use gets a copy of its own, else edges cross the whole picture
