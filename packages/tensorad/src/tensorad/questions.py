@@ -15,6 +15,7 @@ from tensorad.watching import Watcher
 from tensorad.why import not_recorded, why
 
 if TYPE_CHECKING:
+    from tensorad.looking.explain import Explanation
     from tensorad.looking.flow import Flow
     from tensorad.looking.graph import Graph
     from tensorad.looking.steps import Steps
@@ -153,6 +154,28 @@ class Questions:
         h Tensor(3.) ['x receives ∂y/∂h · x = 3 · 2 = 6', 'x receives ∂y/∂h · x = 3 · 2 = 6, and 6 from before: 12']
         """
         return _looking("steps").Steps(self, target, sources, cotangent)
+
+    def explain(self: Any, target: Any, sources: Any, *, cotangent: Any = None) -> "Explanation":
+        """The derivation of a gradient: the chain rule of this very run, in symbols, in shapes and in numbers.
+
+        One equation for each value between `target` and `sources`: each is a sum of what the rules of the ops returned
+        that have used the value, with the program's own names, and as these rules ran: `sum` of a matrix is
+        `expand(g, (5, 2))`. Print it, see it typeset in a notebook, or save that (`.save("derivation.html")`, `.tex`,
+        `.txt`, `.json`); its `equations` are all there, where more than 40 are shown in part.
+
+        Args and Raises: as for `gradient`.
+
+        >>> import tensorad as ts
+        >>> x = ts.tensor(2.0)
+        >>> with ts.Grad() as g:
+        ...     h = x * x
+        ...     y = h.log()
+        >>> for equation in g.explain(y, x).equations:
+        ...     print(equation.symbols, "|", equation.shapes, "|", equation.numbers)
+        ∂y/∂h = ∂y/∂y / h | () = () / () | 1 / 4 = 0.25
+        ∂y/∂x = ∂y/∂h · x + ∂y/∂h · x | () = () · () + () · () | 0.25 · 2 + 0.25 · 2 = 1
+        """
+        return _looking("explain").explain(self, target, sources, cotangent)
 
     def flow(self: Any, target: Any, sources: Any, *, cotangent: Any = None) -> "Flow":
         """How large cotangents are on their way from `target` to `sources`: do they vanish, explode, die or break?

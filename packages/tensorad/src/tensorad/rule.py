@@ -107,6 +107,11 @@ def formulas_of(op: Op) -> dict[str, str]:
     return {", ".join(operands.split()): formula(inspect.unwrap(each)) for operands, each in op.rules.items()}
 
 
+def card_of(op: Op) -> RuleCard:
+    """The same as `rule` of what calls the op, be it one that users can name or not."""
+    return _of_op(op, [name for name, each in OPS.items() if ROWS.get(inspect.unwrap(each)) is op or each is op.call])
+
+
 def _of_op(op: Op, names: list[str]) -> RuleCard:
     forward = {", ".join(operands.split()): formula(each) for operands, each in op.pushes.items()}
     first = inspect.unwrap(next(iter(op.rules.values())))
@@ -132,22 +137,43 @@ def _notes(names: list[str]) -> list[str]:
 
 def formula(function: Callable[..., Any]) -> str:
     """The expression of a rule, with helpers that are one expression written out, in the notation of mathematics."""
-    node = _innermost(function.__code__, ast.Lambda | ast.FunctionDef)
-    expression = _expression(node)
+    return mathematics(expression_of(function))
+
+
+def expression_of(function: Callable[..., Any]) -> ast.expr:
+    """The same as syntax: of a function that is no expression, a call of it."""
+    expression = _expression(syntax_of(function))
     if expression is None:
-        return f"{function.__name__}({', '.join(inspect.signature(function).parameters)})"
-    text = _mathematics(_WrittenOut(function.__globals__).visit(copy.deepcopy(expression)))
-    return text if len(text) <= _LONGEST else _mathematics(expression)
+        parameters = ", ".join(inspect.signature(function).parameters)
+        return ast.parse(f"{function.__name__}({parameters})", mode="eval").body
+    written = _WrittenOut(function.__globals__).visit(copy.deepcopy(expression))
+    return simplified(written if len(mathematics(written)) <= LONGEST else expression)
 
 
-def _mathematics(expression: ast.expr) -> str:
-    text = ast.unparse(ast.fix_missing_locations(_Functions().visit(expression)))
+def syntax_of(function: Callable[..., Any]) -> Any:
+    """The lambda, or the definition, that a function was made by; None if its source is not to be had."""
+    return _syntax_of(function.__code__)
+
+
+@functools.lru_cache(maxsize=1000)
+def _syntax_of(code: CodeType) -> Any:
+    return _innermost(code, ast.Lambda | ast.FunctionDef)
+
+
+def simplified(expression: ast.expr) -> ast.expr:
+    """`x.cos()` as `cos(x)`, `x * 1` as `x`, `-0` as `0`: the same syntax, changed."""
+    return ast.fix_missing_locations(_Functions().visit(expression))
+
+
+def mathematics(expression: ast.expr) -> str:
+    """An expression as text, in the notation of mathematics."""
+    text = ast.unparse(simplified(expression))
     for python, sign in _SIGNS:
         text = text.replace(python, sign)
     return text
 
 
-_LONGEST = 100  # beyond that, a formula says more with its helpers by their names
+LONGEST = 100  # letters: beyond that, a formula says more with its helpers by their names
 _SIGNS = [
     (" ** ", "^"),
     (" | ", " or "),
@@ -207,8 +233,6 @@ class _Replaced(ast.NodeTransformer):
 
 
 class _Functions(ast.NodeTransformer):
-    """`x.cos()` as `cos(x)`, `x * 1` as `x`, `-0` as `0`."""
-
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
         method = node.func

@@ -1,0 +1,533 @@
+"""`g.explain(target, sources)`: the chain rule of one run, in symbols, in shapes and in numbers."""
+
+import ast
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tensorad.call import Op
+from tensorad.looking.formats import Saved
+from tensorad.looking.graph import GraphNode, operands_of
+from tensorad.looking.ran import Ran, as_it_ran, evaluated, plain
+from tensorad.looking.steps import Received, Steps
+from tensorad.looking.values import number, shape_of, shown, written
+from tensorad.node import Node
+from tensorad.notebook import needed
+from tensorad.rule import RuleCard, card_of, expression_of, formulas_of, mathematics, simplified
+
+if TYPE_CHECKING:
+    from tensorad.grad import Grad
+
+_FIRST, _LAST = 30, 10  # of more equations than these together, the others are left out where they are shown
+_FACTORS, _PATHS = 8, 4  # more than that, and the chain rule as a whole is said in words
+_TERMS = 8  # of a sum of more than that, the others are left out where it is shown
+_INLINE = 4  # entries of a value that is written into a line of text
+_MATRIX = 9  # entries of a value that is laid out as a matrix
+Leaves = Mapping[str, str]  # what names in an expression are written as
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What a name in a rule stands for: a value of this run, or the derivative of the target `of` by the value `by`.
+
+    Attributes:
+        text: what it is called.
+        shape: such as `(2, 3)`.
+        data: a copy of the value, if it is small.
+    """
+
+    text: str
+    shape: str
+    data: torch.Tensor | None = None
+    of: str = ""
+    by: str = ""
+
+    @property
+    def numbers(self) -> str | None:
+        """The value, if it is small enough to be written into a line."""
+        if self.data is None or self.data.numel() > _INLINE:
+            return None
+        text = written(self.data)
+        return f"({text})" if text.startswith("-") else text
+
+
+@dataclass(eq=False)
+class Term:
+    """What one operand of one node adds to a derivative: a rule, as it ran.
+
+    Attributes:
+        node: whose rule it is.
+        operand: its name in the rule.
+        formula: the rule, in the names of the op.
+        expression: the rule as it ran, as syntax: its names are those in `symbols`.
+        symbols: the rule's names -> what they stand for.
+        shapes: the same with shapes in the place of factors, as syntax.
+        value: what it came to, in the shape and dtype of the operand.
+        fitted: how broadcasting and promotion were undone, in words; empty if there was none.
+        made: the expression of the program that made the node.
+        notes: what the functions do that are tensorad's own.
+        rule: its place in the rules of the Explanation.
+    """
+
+    node: GraphNode
+    operand: str
+    formula: str
+    expression: ast.expr
+    symbols: dict[str, Symbol]
+    shapes: ast.expr
+    value: Any
+    fitted: str
+    made: str
+    notes: list[str]
+    rule: int
+
+    def in_symbols(self) -> str:
+        """The rule in the names of the program."""
+        return text_of(self.expression, {name: each.text for name, each in self.symbols.items()})
+
+    def in_shapes(self) -> str:
+        """The same with the shape of each factor."""
+        return text_of(self.shapes, {})
+
+    def in_numbers(self) -> str | None:
+        """The same with the values of this run; None where they are too large."""
+        numbers = {name: each.numbers for name, each in self.symbols.items()}
+        known = {name: each for name, each in numbers.items() if each is not None}
+        return text_of(self.expression, known) if len(known) == len(numbers) else None
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it needs brackets as a part of a sum."""
+        return isinstance(self.expression, ast.IfExp) or bool(self.fitted)
+
+
+@dataclass(eq=False)
+class Equation:
+    """The derivative of the target by one value of the run: the sum of what came from all that was computed of it.
+
+    Attributes:
+        node: that value.
+        symbol: the derivative, such as `∂y/∂h`.
+        terms: a Term for each time that an op has used the value; none if nothing has arrived.
+        value: what they come to.
+    """
+
+    node: GraphNode
+    symbol: Symbol
+    terms: list[Term]
+    value: Any
+
+    @property
+    def symbols(self) -> str:
+        """The equation in the names of the program."""
+        if not self.terms:
+            return f"{self.symbol.text} = 0, nothing arrives here"
+        return f"{self.symbol.text} = {self._sum([(each.in_symbols(), each.fitted) for each in self.shown_terms()])}"
+
+    @property
+    def shapes(self) -> str:
+        """The equation with a shape for each factor."""
+        fitted = f"summed to {self.symbol.shape}"
+        parts = [(each.in_shapes(), fitted * each.fitted.startswith("summed")) for each in self.shown_terms()]
+        return f"{self.symbol.shape} = {self._sum(parts)}" if self.terms else ""
+
+    @property
+    def numbers(self) -> str:
+        """The value, and before it the terms in numbers, where they are few."""
+        if not self.terms:
+            return "0"
+        value = shown(self.value).removeprefix(f"{self.symbol.shape}, ")
+        parts = [(each.in_numbers(), "summed" * each.fitted.startswith("summed")) for each in self.shown_terms()]
+        if any(numbers is None for numbers, _ in parts):
+            return value
+        text = self._sum([(str(numbers), words) for numbers, words in parts])
+        return value if text.strip("()") == value else f"{text} = {value}"
+
+    def shown_terms(self) -> list[Term]:
+        """The terms that are shown, where a value has been used very often: the first of them."""
+        return self.terms if len(self.terms) <= _TERMS else self.terms[: _TERMS - 1]
+
+    @property
+    def more(self) -> str:
+        """In words, how many terms are not shown."""
+        left_out = len(self.terms) - len(self.shown_terms())
+        return f"… {left_out:,} more terms" * bool(left_out)
+
+    def _sum(self, parts: list[tuple[str, str]]) -> str:
+        """Terms, each with a few words after it, and the signs between them."""
+        text = ""
+        for (part, words), term in zip(parts, self.shown_terms(), strict=True):
+            part = f"{part}, {words}" if words else part
+            part = f"({part})" if len(parts) > 1 and term.is_sum else part
+            minus = part.startswith("-") and not isinstance(getattr(term.expression, "op", None), ast.Add | ast.Sub)
+            text += part if not text else f" - {part[1:]}" if minus else f" + {part}"
+        return f"{text} + {self.more}" if self.more else text
+
+    def __str__(self) -> str:
+        lines = [self.symbols, *filter(None, [self.shapes]), f" = {self.numbers}" * bool(self.terms)]
+        width = max(line.index(" = ") for line in lines if line)
+        aligned = [" " * (width - line.index(" = ")) + line for line in lines if line]
+        about = dict.fromkeys(line for term in self.shown_terms() for line in (f"by {origin(term)}", *term.notes))
+        return "\n".join([*aligned, *(" " * (width + 3) + line for line in about)])
+
+
+def origin(term: Term) -> str:
+    """Whose rule it is, and where that was computed: `sin: v3 = h.sin() at train.py:3`."""
+    return f"{term.node.op}: {term.made} {term.node.line.partition(' (')[0]}".rstrip()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The chain rule as a whole, from the target to one source.
+
+    Attributes:
+        source: the derivative by it.
+        count: how many paths lead there.
+        longest: how many factors the longest has.
+        paths: each as its factors, derivatives; empty where these are too many, or too long.
+    """
+
+    source: Symbol
+    count: int
+    longest: int
+    paths: list[list[Symbol]]
+
+    def __str__(self) -> str:
+        if self.paths:
+            products = [" · ".join(each.text for each in path) for path in self.paths]
+            return f"{self.source.text} = {' + '.join(products)}"
+        if self.count == 1:
+            return f"{self.source.text}: one path, a product of {self.longest:,} factors"
+        return f"{self.source.text}: the sum over {self.count:,} paths, products of up to {self.longest:,} factors"
+
+
+@dataclass(frozen=True)
+class UsedRule:
+    """A rule that was used: what is known of it, and its formulas as syntax, by the operands."""
+
+    card: RuleCard
+    expressions: dict[str, ast.expr]
+
+
+@dataclass(eq=False, repr=False)
+class Explanation(Saved):
+    """A derivation: print it, save it, see it in a notebook, or go through its equations.
+
+    Attributes:
+        title: what it is the derivation of.
+        chains: the chain rule as a whole, for each source.
+        start: what the derivation starts from: the derivative of the target by itself.
+        equations: one for each value on the way, in the order in which the pass has completed them.
+        rules: those that were used.
+    """
+
+    title: str
+    chains: list[Chain]
+    start: tuple[Symbol, str]
+    equations: list[Equation]
+    rules: list[UsedRule] = field(default_factory=list[UsedRule])
+
+    def shown(self) -> Iterator[Equation | str]:
+        """The equations that are shown, and in words how many are not."""
+        left_out = range(_FIRST, len(self.equations) - _LAST)
+        for place, equation in enumerate(self.equations):
+            if place not in left_out:
+                yield equation
+            elif place == _FIRST:
+                yield f"and {len(left_out):,} more: equations[{_FIRST}] to equations[{left_out[-1]}]"
+
+    def __repr__(self) -> str:
+        symbol, value = self.start
+        parts = [
+            "\n".join([self.title, *(f"  {chain}" for chain in self.chains)]),
+            f"{symbol.text} = {value}",
+            *(each if isinstance(each, str) else str(each) for each in self.shown()),
+            "\n".join(["rules:", *(f"  {line}" for rule in self.rules for line in _rule_lines(rule.card))]),
+        ]
+        return "\n\n".join(parts if self.rules else parts[:-1])
+
+    def trace(self) -> dict[str, Any]:
+        """The derivation as plain data: lists, dicts and text, as JSON has them."""
+        return {
+            "title": self.title,
+            "chains": [{"source": each.source.text, "paths": each.count, "longest": each.longest, "text": str(each)}
+                       for each in self.chains],
+            "start": {"symbol": self.start[0].text, "value": self.start[1]},
+            "equations": [_equation_data(each) for each in self.equations],
+            "rules": [{"name": each.card.name, "formulas": each.card.formulas, "source": each.card.source,
+                       "file": each.card.file} for each in self.rules],
+        }  # fmt: skip
+
+    def _forms(self) -> dict[str, Callable[[], str]]:
+        typeset = lambda: needed("tensorad_ipython.explained", "tensorad[ipython]", "a derivation, typeset,")  # noqa: E731
+        drawn = {".html": lambda: typeset().page_of(self), ".tex": lambda: typeset().latex_of(self)}
+        return super()._forms() | drawn
+
+
+def _equation_data(equation: Equation) -> dict[str, Any]:
+    terms = [{"operand": each.operand, "node": each.node.number, "formula": each.formula, "symbols": each.in_symbols(),
+              "shapes": each.in_shapes(), "numbers": each.in_numbers(), "fitted": each.fitted, "made": each.made,
+              "line": each.node.line, "notes": each.notes, "rule": each.rule} for each in equation.terms]  # fmt: skip
+    return {
+        "node": equation.node.number, "symbol": equation.symbol.text, "symbols": equation.symbols,
+        "shapes": equation.shapes, "numbers": equation.numbers, "terms": terms,
+    }  # fmt: skip
+
+
+def _rule_lines(card: RuleCard) -> Iterator[str]:
+    yield card.name + f"  in {card.file}"
+    yield from (f"  {operand}: {formula}" for operand, formula in card.formulas.items())
+
+
+def explain(context: "Grad", target: Any, sources: Any, cotangent: Any = None) -> Explanation:
+    """What `Grad.explain` returns."""
+    return _Derivation(Steps(context, target, sources, cotangent), cotangent is not None).explanation()
+
+
+class _Derivation:
+    """What the steps of a pass have to say, put in the order of what is received."""
+
+    def __init__(self, steps: Steps, given: bool) -> None:
+        self.steps, self.walk, self.given = steps, steps._walk, given
+        self.graph, self.recorded = steps.graph, steps._walk.recorded
+        self.target = self.graph.nodes[self.graph.target - 1]
+        self.several_made = _made_by_several(self.recorded.nodes)
+        self.rules: dict[Op, int] = {}
+        self.terms: dict[int, list[Term]] = {}
+        self.totals: dict[int, Any] = {}
+
+    def explanation(self) -> Explanation:
+        seed = self.walk.cotangents.get(self.recorded.target)
+        start = self.derivative(self.target, seed), f"{shown(plain(seed))}{self.seeded()}"
+        for place in range(len(self.steps)):
+            self.take(place)
+        sources = [self.source(label, node) for label, node in self.walk.labels.items()]
+        equations = [self.equation(self.graph.nodes[number - 1], terms) for number, terms in self.terms.items()]
+        equations += [Equation(node, self.derivative(node, torch.zeros(node.shape, device="meta")), [], None)
+                      for node in sources if node.number not in self.terms and node is not self.target]  # fmt: skip
+        if any(not each.terms for each in equations):
+            _ = self.steps.gradients  # which warns of a path that is cut
+        rules = [UsedRule(card_of(op), {", ".join(names.split()): expression_of(inspect.unwrap(rule))
+                                        for names, rule in op.rules.items()}) for op in self.rules]  # fmt: skip
+        title = f"{', '.join(self.name(node.symbol) for node in sources)} by the chain rule"
+        return Explanation(title, self.chains(sources), start, equations, rules)
+
+    def source(self, label: str, node: Node) -> GraphNode:
+        """What a source is in the graph; a leaf of its own, if nothing leads there."""
+        if node in self.recorded.numbers:
+            return self.graph.nodes[self.recorded.numbers[node] - 1]
+        return GraphNode(0, None, label, tuple(node.shape), node.dtype, None, "", [], symbol=label)
+
+    def name(self, by: str) -> str:
+        return f"∂{self.target.symbol}/∂{by}"
+
+    def seeded(self) -> str:
+        if self.given:
+            return ", the cotangent that was given"
+        ones = len(self.target.shape) > 0 and not isinstance(self.target.shape[0], tuple)
+        return f", ones: it is the sum of all elements of {self.target.symbol} that is differentiated" * ones
+
+    def derivative(self, node: GraphNode, g: Any) -> Symbol:
+        data = plain(g)
+        return Symbol(self.name(node.symbol), shape_of(data), _small(data), self.target.symbol, node.symbol)
+
+    def take(self, place: int) -> None:
+        """Note what the operands of one node have received, those whose sum is complete last."""
+        record = self.steps.run(place)
+        received = record.received or []
+        operands = [operand for operand, _ in operands_of(record.node)]
+        wanted = {each.operand for each in received}
+        saved = dict(zip(record.node.op.saves, record.node.saved, strict=True))
+        if "wanted" in saved:
+            saved["wanted"] = tuple([operand in wanted for operand in operands])
+        for each in received:
+            ran = as_it_ran(record.node.op, operands.index(each.operand), record.cotangent, saved)
+            rule = self.rules.setdefault(record.node.op, len(self.rules))
+            term = self.term(record.node, record.described, each, ran, rule, record.cotangent)
+            number = each.node.number
+            self.terms[number] = [*self.terms.pop(number, []), term]  # to the end: it may be complete now
+            self.totals[number] = each.total
+
+    def term(self, node: Node, described: GraphNode, each: Received, ran: Ran, rule: int, g: Any) -> Term:
+        known = self.recorded.symbols
+        names = {operand: known[parent] for operand, parent in operands_of(node) if parent in known}
+        names |= {f"tensors[{operand}]": name for operand, name in names.items() if operand.isdigit()}
+        names["out"] = known[node]
+        used = {part.id for part in ast.walk(ran.expression) if isinstance(part, ast.Name)} & ran.values.keys()
+        symbols = {name: self.derivative(described, g) if name == "g" else _symbol(names.get(name, name), ran.values[name])
+                   for name in used}  # fmt: skip
+        shapes = _shapes(copy.deepcopy(ran.expression), ran)
+        notes = [f"{name}: {text}" for name, text in ran.helpers.items()]
+        return Term(described, each.operand, each.formula, simplified(ran.expression), symbols, simplified(shapes),
+                    each.value, _fitted(each), self.made(node, described), notes, rule)  # fmt: skip
+
+    def made(self, node: Node, described: GraphNode) -> str:
+        """The expression of the program that made a node, or that it is a part of."""
+        if not described.code:
+            return described.symbol
+        if described.name is not None or node.site not in self.several_made:
+            return f"{described.symbol} = {described.code}"
+        operands = ", ".join(self.graph.nodes[number - 1].symbol for _, number in described.inputs)
+        return f"{described.symbol} = {described.op}({operands}), in {described.code}"
+
+    def equation(self, node: GraphNode, terms: list[Term]) -> Equation:
+        value = self.totals[node.number]
+        return Equation(node, self.derivative(node, value), terms, value)
+
+    def chains(self, sources: list[GraphNode]) -> list[Chain]:
+        """The chain rule as a whole: paths are counted on the way, and gone through where they are few."""
+        ways, longest = {self.target.number: 1}, {self.target.number: 0}
+        users: dict[int, dict[int, None]] = {}  # a value's number -> those of the nodes that were computed of it
+        for place in range(len(self.steps)):
+            record = self.steps.run(place)
+            user = record.described.number
+            for number in {each.node.number: None for each in record.received or []}:
+                users.setdefault(number, {})[user] = None
+                ways[number] = ways.get(number, 0) + ways[user]
+                longest[number] = max(longest.get(number, 0), longest[user] + 1)
+        chains: list[Chain] = []
+        for source in sources:
+            count, length = ways.get(source.number, 0), longest.get(source.number, 0)
+            if length > 1:
+                few = count <= _PATHS and length <= _FACTORS
+                paths = [[self.factor(*ends) for ends in path] for path in _paths(source.number, users)] if few else []
+                chains.append(Chain(self.derivative(source, torch.zeros(())), count, length, paths))
+        return chains
+
+    def factor(self, of: int, by: int) -> Symbol:
+        above, below = (self.graph.nodes[number - 1].symbol for number in (of, by))
+        return Symbol(f"∂{above}/∂{below}", "", None, above, below)
+
+
+def _paths(number: int, users: dict[int, dict[int, None]]) -> Iterator[list[tuple[int, int]]]:
+    """All paths from the target to a node, as pairs of what was computed and of what."""
+    if number not in users:
+        yield []
+    for user in users.get(number, ()):
+        for path in _paths(user, users):
+            yield [*path, (user, number)]
+
+
+def _made_by_several(nodes: list[Node]) -> set[Any]:
+    """The places in the program where one expression was computed by several different ops."""
+    ops: dict[Any, set[str]] = {}
+    for node in nodes:
+        if node.op:
+            ops.setdefault(node.site, set()).add(node.op.name)
+    return {site for site, names in ops.items() if len(names) > 1}
+
+
+def _symbol(name: str, value: Any) -> Symbol:
+    return Symbol(name, shape_of(value), _small(value))
+
+
+def _small(value: Any) -> torch.Tensor | None:
+    """A copy of a value that is small enough to be laid out."""
+    if not isinstance(value, torch.Tensor) or value.numel() > _MATRIX or value.ndim > 2:
+        return None
+    dense = value.layout == torch.strided and not value.is_quantized and not value.is_meta
+    return value.detach().clone() if dense else None
+
+
+def _fitted(each: Received) -> str:
+    words: list[str] = []
+    if each.returned.shape != each.value.shape:
+        words.append(f"summed from {shape_of(each.returned)} to {shape_of(each.value)}")
+    if each.returned.dtype != each.value.dtype:
+        dtypes = [str(one.dtype).removeprefix("torch.") for one in (each.returned, each.value)]
+        words.append(f"turned from {dtypes[0]} into {dtypes[1]}")
+    return ", ".join(words)
+
+
+def _shapes(expression: ast.expr, ran: Ran, top: bool = True) -> ast.expr:
+    """An expression with the shapes of its factors in their places, or of the arguments of a function that it is."""
+    match expression:
+        case ast.BinOp(op=ast.Mult() | ast.MatMult() | ast.Div()):
+            expression.left, expression.right = (
+                _shapes(side, ran, top=False) for side in (expression.left, expression.right)
+            )
+        case ast.UnaryOp(op=ast.USub()):
+            expression.operand = _shapes(expression.operand, ran, top=False)
+        case ast.Constant() | ast.Tuple():
+            return _InShapes(ran).visit(expression)
+        case ast.Name():
+            return _InShapes(ran).visit(expression)
+        case ast.Call() if top:
+            return _InShapes(ran).visit(expression)
+        case _:
+            try:
+                values = {name: lambda value=value: value for name, value in ran.values.items()}
+                with torch.no_grad():
+                    return ast.Name(shape_of(evaluated(expression, ran.scope, values)))
+            except Exception:  # it is written for readers, and cannot run
+                return _InShapes(ran).visit(expression)
+    return expression
+
+
+class _InShapes(ast.NodeTransformer):
+    def __init__(self, ran: Ran) -> None:
+        self.ran = ran
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return ast.Name(shape_of(self.ran.values[node.id])) if node.id in self.ran.values else node
+
+
+def text_of(expression: ast.expr, leaves: Leaves) -> str:
+    """An expression as text, with names written as `leaves` says: whatever these are, they stand as they are."""
+    writer = _Writer(leaves)
+    text = mathematics(writer.visit(copy.deepcopy(expression)))
+    for sign in ("ᵀ", "ᴴ"):
+        text = text.replace(f".{sign}", sign)
+    for place, leaf in enumerate(writer.texts):
+        text = text.replace(f"\ue000{place}\ue001", leaf)
+    return text
+
+
+class _Writer(ast.NodeTransformer):
+    """Names and constants put aside, so that nothing happens to them while the rest is made into mathematics."""
+
+    def __init__(self, leaves: Leaves) -> None:
+        self.leaves, self.texts = leaves, list[str]()
+
+    def leaf(self, text: str) -> ast.Name:
+        self.texts.append(text)
+        return ast.Name(f"\ue000{len(self.texts) - 1}\ue001", ast.Load())
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        return self.leaf(self.leaves.get(node.id, node.id)) if self.is_leaf(node) else node
+
+    def is_leaf(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and (node.id in self.leaves or not node.id.isidentifier())
+
+    def closed(self, node: Any) -> Any:
+        """What comes before a suffix: a fraction in brackets."""
+        if self.is_leaf(node) and self.leaves.get(node.id, "").startswith("∂"):
+            return self.leaf(f"({self.leaves[node.id]})")
+        return self.visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        signs = {"T": "ᵀ", "mT": "ᵀ", "H": "ᴴ", "mH": "ᴴ"}
+        return ast.Attribute(self.closed(node.value), signs.get(node.attr, node.attr), ast.Load())
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        return ast.Subscript(self.closed(node.value), self.visit(node.slice), ast.Load())
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        first = self.closed if isinstance(node.op, ast.Pow) else self.visit
+        return ast.BinOp(first(node.left), node.op, self.visit(node.right))
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        if isinstance(node.value, slice):
+            start, stop, step = ("" if each is None else str(each) for each in _ends(node.value))
+            return self.leaf(f"{start}:{stop}" + f":{step}" * bool(step))
+        if isinstance(node.value, float) and len(repr(node.value)) > len(text := number(node.value)):
+            return self.leaf(text)
+        return node
+
+
+def _ends(piece: Any) -> tuple[Any, Any, Any]:
+    return piece.start, piece.stop, piece.step
