@@ -40,17 +40,17 @@ def symbol(expression: str) -> Typeset:
     if not expression.isidentifier():
         shown = expression if len(expression) <= CODE else f"{expression[: CODE - 10]}…{expression[-9:]}"
         mathml = f"<mtext style='font-family: monospace'>{html.escape(shown)}</mtext>"
-        return Typeset(expression, rf"\texttt{{{_in_latex(shown)}}}", mathml)
+        return Typeset(expression, rf"\texttt{{{in_latex(shown)}}}", mathml)
     numbered = re.fullmatch(r"(.*?[^\W\d_])_?(\d+)", expression)
     stem, index = numbered.groups() if numbered else (expression, "")
     if stem in _GREEK:
         letter, latex = unicodedata.lookup(f"GREEK SMALL LETTER {stem}"), rf"\{stem}"
     else:
-        letter, latex = stem, _in_latex(stem) if len(stem) == 1 else rf"\mathit{{{_in_latex(stem)}}}"
+        letter, latex = stem, in_latex(stem) if len(stem) == 1 else rf"\mathit{{{in_latex(stem)}}}"
     mathml = f"<mi>{html.escape(letter)}</mi>"
     if index:
         latex = f"{latex}_{{{index}}}"
-        mathml = f"<msub><mrow>{mathml}{_unseen('_')}</mrow><mn>{index}</mn></msub>"
+        mathml = f"<msub><mrow>{mathml}{unseen('_')}</mrow><mn>{index}</mn></msub>"
     return Typeset(expression, latex, mathml)
 
 
@@ -68,7 +68,7 @@ def derivative(target: str, sources: list[str], partial: bool) -> Typeset:
     return Typeset(
         f"{above.text}{of.text}/{''.join(d.text + x.text for d, x in below)}{after.text}",
         rf"\frac{{{above.latex}{of.latex}}}{{{' '.join(f'{d.latex} {x.latex}' for d, x in below)}}}{after.latex}",
-        f"<mfrac><mrow>{above.mathml}{of.mathml}{_unseen('/')}</mrow>"
+        f"<mfrac><mrow>{above.mathml}{of.mathml}{unseen('/')}</mrow>"
         f"<mrow>{''.join(d.mathml + x.mathml for d, x in below)}</mrow></mfrac>{after.mathml}",
     )
 
@@ -79,8 +79,14 @@ _D = Typeset("d", "d", "<mo form='prefix' rspace='0'>d</mo>")
 def _power(base: Typeset, order: int) -> Typeset:
     if order == 1:
         return base
-    mathml = f"<msup><mrow>{base.mathml}{_unseen('^')}</mrow><mn>{order}</mn></msup>"
-    return Typeset(base.text + str(order).translate(_RAISED), f"{base.latex}^{{{order}}}", mathml)
+    raised = power(base, Typeset("", str(order), f"<mn>{order}</mn>"))
+    return Typeset(base.text + str(order).translate(_RAISED), raised.latex, raised.mathml)
+
+
+def power(base: Typeset, exponent: Typeset) -> Typeset:
+    """One thing, and another, of one element, above it on its right."""
+    mathml = f"<msup><mrow>{base.mathml}{unseen('^')}</mrow>{exponent.mathml}</msup>"
+    return Typeset("", f"{base.latex}^{{{exponent.latex}}}", mathml)
 
 
 def _closed(expression: str) -> str:
@@ -108,10 +114,10 @@ def number(value: Any) -> Typeset:
         latex = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\mathrm{NaN}"}.get(text, text)
         shown = {"inf": "∞", "-inf": "−∞", "nan": "NaN"}.get(text, _minus(text))
         return Typeset(text, latex, f"<mn>{shown}</mn>")
-    power = str(int(exponent))
-    ten = f"<msup><mrow><mn>10</mn>{_unseen('^')}</mrow><mn>{_minus(power)}</mn></msup>"
+    order = str(int(exponent))
+    ten = f"<msup><mrow><mn>10</mn>{unseen('^')}</mrow><mn>{_minus(order)}</mn></msup>"
     mathml = f"<mrow><mn>{_minus(digits)}</mn><mo>×</mo>{ten}</mrow>"
-    return Typeset(text, rf"{digits} \times 10^{{{power}}}", mathml)
+    return Typeset(text, rf"{digits} \times 10^{{{order}}}", mathml)
 
 
 def value(data: torch.Tensor) -> Typeset:
@@ -119,7 +125,7 @@ def value(data: torch.Tensor) -> Typeset:
     text = printed(data)
     dense = data.layout == torch.strided and not data.is_quantized and not data.is_meta
     if not dense or data.ndim > 2 or not 0 < data.numel() <= MATRIX_ENTRIES:
-        return Typeset(text, rf"\texttt{{{_in_latex(' '.join(text.split()))}}}", "")
+        return Typeset(text, rf"\texttt{{{in_latex(' '.join(text.split()))}}}", "")
     if data.ndim == 0:
         only = number(data.item())
         return Typeset(text, only.latex, only.mathml)
@@ -128,7 +134,7 @@ def value(data: torch.Tensor) -> Typeset:
     return Typeset(
         text,
         rf"\begin{{bmatrix}} {latex} \end{{bmatrix}}",
-        f"<mrow>{_unseen('[')}<mtable style='{_BRACKETS}'>{_matrix_rows(rows)}</mtable>{_unseen(']')}</mrow>",
+        f"<mrow>{unseen('[')}<mtable style='{_BRACKETS}'>{_matrix_rows(rows)}</mtable>{unseen(']')}</mrow>",
     )
 
 
@@ -136,7 +142,7 @@ def _matrix_rows(rows: list[list[Typeset]]) -> str:
     lines: list[str] = []
     for place, row in enumerate(rows, 1):
         ends = [", "] * (len(row) - 1) + ["; " if place < len(rows) else ""]
-        cells = (f"<mtd>{each.mathml}{_unseen(end)}</mtd>" for each, end in zip(row, ends, strict=True))
+        cells = (f"<mtd>{each.mathml}{unseen(end)}</mtd>" for each, end in zip(row, ends, strict=True))
         lines.append(f"<mtr>{''.join(cells)}</mtr>")
     return "".join(lines)
 
@@ -154,7 +160,7 @@ def kind(data: torch.Tensor) -> str:
     return " ".join([*filter(None, words), *([str(data.device)] if data.device.type != "cpu" else [])])
 
 
-def _unseen(text: str) -> str:
+def unseen(text: str) -> str:
     """What a reader needs where the tags are taken away, as from notebooks that are not trusted: `d^2y/dx^2`."""
     return f"<mtext style='display: none'>{text}</mtext>" if text else ""
 
@@ -163,5 +169,6 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _in_latex(text: str) -> str:
+def in_latex(text: str) -> str:
+    """Text that LaTeX takes as text."""
     return "".join(_IN_LATEX.get(each, each) for each in text)

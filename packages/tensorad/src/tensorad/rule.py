@@ -144,8 +144,8 @@ def expression_of(function: Callable[..., Any]) -> ast.expr:
     """The same as syntax: of a function that is no expression, a call of it."""
     expression = _expression(syntax_of(function))
     if expression is None:
-        parameters = ", ".join(inspect.signature(function).parameters)
-        return ast.parse(f"{function.__name__}({parameters})", mode="eval").body
+        parameters: list[ast.expr] = [ast.Name(each, ast.Load()) for each in inspect.signature(function).parameters]
+        return ast.Call(ast.Name(function.__name__, ast.Load()), parameters, [])
     written = _WrittenOut(function.__globals__).visit(copy.deepcopy(expression))
     return simplified(written if len(mathematics(written)) <= LONGEST else expression)
 

@@ -17,7 +17,7 @@ from tensorad.looking.steps import Received, Steps
 from tensorad.looking.values import number, shape_of, shown, written
 from tensorad.node import Node
 from tensorad.notebook import needed
-from tensorad.rule import RuleCard, card_of, expression_of, formulas_of, mathematics, simplified
+from tensorad.rule import RuleCard, card_of, expression_of, mathematics, simplified
 
 if TYPE_CHECKING:
     from tensorad.grad import Grad
@@ -220,14 +220,14 @@ class Explanation(Saved):
     Attributes:
         title: what it is the derivation of.
         chains: the chain rule as a whole, for each source.
-        start: what the derivation starts from: the derivative of the target by itself.
+        start: what the derivation starts from: the derivative of the target by itself, its value, and a few words.
         equations: one for each value on the way, in the order in which the pass has completed them.
         rules: those that were used.
     """
 
     title: str
     chains: list[Chain]
-    start: tuple[Symbol, str]
+    start: tuple[Symbol, str, str]
     equations: list[Equation]
     rules: list[UsedRule] = field(default_factory=list[UsedRule])
 
@@ -241,10 +241,10 @@ class Explanation(Saved):
                 yield f"and {len(left_out):,} more: equations[{_FIRST}] to equations[{left_out[-1]}]"
 
     def __repr__(self) -> str:
-        symbol, value = self.start
+        symbol, value, words = self.start
         parts = [
             "\n".join([self.title, *(f"  {chain}" for chain in self.chains)]),
-            f"{symbol.text} = {value}",
+            f"{symbol.text} = {value}" + f", {words}" * bool(words),
             *(each if isinstance(each, str) else str(each) for each in self.shown()),
             "\n".join(["rules:", *(f"  {line}" for rule in self.rules for line in _rule_lines(rule.card))]),
         ]
@@ -256,13 +256,13 @@ class Explanation(Saved):
             "title": self.title,
             "chains": [{"source": each.source.text, "paths": each.count, "longest": each.longest, "text": str(each)}
                        for each in self.chains],
-            "start": {"symbol": self.start[0].text, "value": self.start[1]},
+            "start": {"symbol": self.start[0].text, "value": self.start[1], "words": self.start[2]},
             "equations": [_equation_data(each) for each in self.equations],
             "rules": [{"name": each.card.name, "formulas": each.card.formulas, "source": each.card.source,
                        "file": each.card.file} for each in self.rules],
         }  # fmt: skip
 
-    def _forms(self) -> dict[str, Callable[[], str]]:
+    def _forms(self) -> dict[str, Callable[[], Any]]:
         typeset = lambda: needed("tensorad_ipython.explained", "tensorad[ipython]", "a derivation, typeset,")  # noqa: E731
         drawn = {".html": lambda: typeset().page_of(self), ".tex": lambda: typeset().latex_of(self)}
         return super()._forms() | drawn
@@ -302,7 +302,7 @@ class _Derivation:
 
     def explanation(self) -> Explanation:
         seed = self.walk.cotangents.get(self.recorded.target)
-        start = self.derivative(self.target, seed), f"{shown(plain(seed))}{self.seeded()}"
+        start = self.derivative(self.target, seed), shown(plain(seed)), self.seeded()
         for place in range(len(self.steps)):
             self.take(place)
         sources = [self.source(label, node) for label, node in self.walk.labels.items()]
@@ -327,9 +327,9 @@ class _Derivation:
 
     def seeded(self) -> str:
         if self.given:
-            return ", the cotangent that was given"
+            return "the cotangent that was given"
         ones = len(self.target.shape) > 0 and not isinstance(self.target.shape[0], tuple)
-        return f", ones: it is the sum of all elements of {self.target.symbol} that is differentiated" * ones
+        return f"ones: it is the sum of all elements of {self.target.symbol} that is differentiated" * ones
 
     def derivative(self, node: GraphNode, g: Any) -> Symbol:
         data = plain(g)
@@ -347,10 +347,10 @@ class _Derivation:
         for each in received:
             ran = as_it_ran(record.node.op, operands.index(each.operand), record.cotangent, saved)
             rule = self.rules.setdefault(record.node.op, len(self.rules))
-            term = self.term(record.node, record.described, each, ran, rule, record.cotangent)
-            number = each.node.number
-            self.terms[number] = [*self.terms.pop(number, []), term]  # to the end: it may be complete now
-            self.totals[number] = each.total
+            known = self.terms.pop(each.node.number, [])
+            known.append(self.term(record.node, record.described, each, ran, rule, record.cotangent))
+            self.terms[each.node.number] = known  # at the end: it may be complete now
+            self.totals[each.node.number] = each.total
 
     def term(self, node: Node, described: GraphNode, each: Received, ran: Ran, rule: int, g: Any) -> Term:
         known = self.recorded.symbols
@@ -358,12 +358,16 @@ class _Derivation:
         names |= {f"tensors[{operand}]": name for operand, name in names.items() if operand.isdigit()}
         names["out"] = known[node]
         used = {part.id for part in ast.walk(ran.expression) if isinstance(part, ast.Name)} & ran.values.keys()
-        symbols = {name: self.derivative(described, g) if name == "g" else _symbol(names.get(name, name), ran.values[name])
-                   for name in used}  # fmt: skip
+        symbols = {name: _symbol(names.get(name, name), ran.values[name]) for name in used}
+        symbols |= {"g": self.derivative(described, g)} if "g" in used else {}
         shapes = _shapes(copy.deepcopy(ran.expression), ran)
+        fitted = _fitted(each)
+        if node.op.joint and not fitted:  # a kernel may have summed by itself
+            shape = _computed_shape(ran.expression, ran) or shape_of(each.value)
+            fitted = f"summed from {shape} to {shape_of(each.value)}" * (shape != shape_of(each.value))
         notes = [f"{name}: {text}" for name, text in ran.helpers.items()]
         return Term(described, each.operand, each.formula, simplified(ran.expression), symbols, simplified(shapes),
-                    each.value, _fitted(each), self.made(node, described), notes, rule)  # fmt: skip
+                    each.value, fitted, self.made(node, described), notes, rule)  # fmt: skip
 
     def made(self, node: Node, described: GraphNode) -> str:
         """The expression of the program that made a node, or that it is a part of."""
@@ -385,10 +389,10 @@ class _Derivation:
         for place in range(len(self.steps)):
             record = self.steps.run(place)
             user = record.described.number
-            for number in {each.node.number: None for each in record.received or []}:
-                users.setdefault(number, {})[user] = None
-                ways[number] = ways.get(number, 0) + ways[user]
-                longest[number] = max(longest.get(number, 0), longest[user] + 1)
+            for used in {each.node.number: None for each in record.received or []}:
+                users.setdefault(used, {})[user] = None
+                ways[used] = ways.get(used, 0) + ways[user]
+                longest[used] = max(longest.get(used, 0), longest[user] + 1)
         chains: list[Chain] = []
         for source in sources:
             count, length = ways.get(source.number, 0), longest.get(source.number, 0)
@@ -459,13 +463,19 @@ def _shapes(expression: ast.expr, ran: Ran, top: bool = True) -> ast.expr:
         case ast.Call() if top:
             return _InShapes(ran).visit(expression)
         case _:
-            try:
-                values = {name: lambda value=value: value for name, value in ran.values.items()}
-                with torch.no_grad():
-                    return ast.Name(shape_of(evaluated(expression, ran.scope, values)))
-            except Exception:  # it is written for readers, and cannot run
-                return _InShapes(ran).visit(expression)
+            shape = _computed_shape(expression, ran)
+            return _InShapes(ran).visit(expression) if shape is None else ast.Name(shape)
     return expression
+
+
+def _computed_shape(expression: ast.expr, ran: Ran) -> str | None:
+    """The shape of what is left of a rule; None where it is there for readers only, and cannot run."""
+    values: dict[str, Any] = {name: lambda value=value: value for name, value in ran.values.items()}
+    try:
+        with torch.no_grad():
+            return shape_of(evaluated(expression, ran.scope, values))
+    except Exception:
+        return None
 
 
 class _InShapes(ast.NodeTransformer):
@@ -521,13 +531,10 @@ class _Writer(ast.NodeTransformer):
         return ast.BinOp(first(node.left), node.op, self.visit(node.right))
 
     def visit_Constant(self, node: ast.Constant) -> Any:
-        if isinstance(node.value, slice):
-            start, stop, step = ("" if each is None else str(each) for each in _ends(node.value))
+        value: Any = node.value  # of any kind: see ran.py
+        if isinstance(value, slice):
+            start, stop, step = ("" if each is None else str(each) for each in (value.start, value.stop, value.step))
             return self.leaf(f"{start}:{stop}" + f":{step}" * bool(step))
-        if isinstance(node.value, float) and len(repr(node.value)) > len(text := number(node.value)):
+        if isinstance(value, float) and len(repr(value)) > len(text := number(value)):
             return self.leaf(text)
         return node
-
-
-def _ends(piece: Any) -> tuple[Any, Any, Any]:
-    return piece.start, piece.stop, piece.step

@@ -85,8 +85,11 @@ def _ran(function: Any, given: dict[str, Any], known: dict[str, Any], depth: int
         function = inspect.unwrap(function)
         expression = _Named(reader.scope_of(function), reader, given).visit(expression_of(function))
     if place is not None:
-        several = isinstance(expression, ast.Tuple | ast.List) and len(expression.elts) > place  # pyright: ignore[reportUnknownMemberType]
-        expression = expression.elts[place] if several else ast.Subscript(expression, ast.Constant(place), ast.Load())  # pyright: ignore
+        match expression:
+            case ast.Tuple(elts=parts) | ast.List(elts=parts) if len(parts) > place:
+                expression = parts[place]
+            case _:
+                expression = ast.Subscript(expression, ast.Constant(place), ast.Load())
     left = {each.id for each in ast.walk(expression) if isinstance(each, ast.Name)}
     helpers = {name: text for name, text in reader.helpers.items() if name in left}
     return Ran(expression, reader.values, reader.scope, helpers)
@@ -204,10 +207,10 @@ class _Frame(ast.NodeTransformer):
                     parts = [ast.Subscript(value, ast.Constant(place), ast.Load()) for place in range(len(names))]
                     if isinstance(value, ast.Tuple):
                         parts = value.elts
-                    bound = [(name.id, self.visit(copy.deepcopy(part)), self.later(part))  # pyright: ignore
-                             for name, part in zip(names, parts, strict=True)]  # fmt: skip
-                    for name, symbol, late in bound:
-                        self.set(name, symbol, late)
+                    symbols = [self.visit(copy.deepcopy(part)) for part in parts]
+                    bound = [*zip([ast.unparse(name) for name in names], symbols, map(self.later, parts), strict=True)]
+                    for each_bound in bound:
+                        self.set(*each_bound)
                 case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
                     self.bind(name, ast.BinOp(ast.Name(name, ast.Load()), op, value))
                 case ast.If(test=test, body=then, orelse=otherwise):
@@ -242,7 +245,9 @@ class _Frame(ast.NodeTransformer):
 
     def is_plain(self, node: ast.expr) -> bool:
         """Whether it can be worked out from numbers and shapes alone."""
-        of_shape = {id(each.value) for each in ast.walk(node) if isinstance(each, ast.Attribute) and each.attr in _OF_SHAPE}
+        of_shape = {
+            id(each.value) for each in ast.walk(node) if isinstance(each, ast.Attribute) and each.attr in _OF_SHAPE
+        }
         called = {id(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)}
         bound = {name.id for each in ast.walk(node) if isinstance(each, ast.comprehension)
                  for name in ast.walk(each.target) if isinstance(name, ast.Name)}  # fmt: skip
@@ -259,7 +264,9 @@ class _Frame(ast.NodeTransformer):
 
     def named(self, name: str) -> Any:
         builtins: Any = self.scope.get("__builtins__", {})
-        return self.scope.get(name, vars(builtins).get(name) if isinstance(builtins, ModuleType) else builtins.get(name))
+        return self.scope.get(
+            name, vars(builtins).get(name) if isinstance(builtins, ModuleType) else builtins.get(name)
+        )
 
     def visit_Lambda(self, node: ast.Lambda) -> Any:
         return node
@@ -273,7 +280,7 @@ class _Frame(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> Any:
         """An item of what was saved as a tuple: by the name that it had before, if it had one."""
         whole = self.symbols.get(node.value.id) if isinstance(node.value, ast.Name) else None
-        if isinstance(whole, ast.Name) and isinstance(self.late[node.value.id](), tuple | list):  # pyright: ignore
+        if isinstance(whole, ast.Name) and isinstance(self.value(node.value), tuple | list):
             item = self.value(node)
             if not _holds_tensors(item):
                 return constant(item)
@@ -282,8 +289,18 @@ class _Frame(ast.NodeTransformer):
                     return ast.Name(name, ast.Load())
         return self.generic_visit(node)
 
+    def is_idle(self, mask: ast.expr) -> bool:
+        """Whether it is a guard against a division by zero, which was not needed."""
+        match self.visit(copy.deepcopy(mask)):
+            case ast.Compare(ops=[ast.Eq()], comparators=[ast.Constant(value=0)]):
+                return not self.value(mask).any()
+            case _:
+                return False
+
     def visit_BinOp(self, node: ast.BinOp) -> Any:
         told = _is_constant(node)
+        if isinstance(node.op, ast.Add) and isinstance(node.right, ast.Name | ast.Compare) and self.is_idle(node.right):
+            return self.visit(node.left)
         self.generic_visit(node)
         return constant(evaluated(node, {}, {})) if _is_constant(node) and not told else node
 
@@ -295,6 +312,8 @@ class _Frame(ast.NodeTransformer):
                 return constant(self.value(node))
             if node.func.attr == "conj" and not self.reader.complex:
                 return self.visit(node.func.value)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "masked_fill" and self.is_idle(node.args[0]):
+            return self.visit(node.func.value)
         helper = self.named(node.func.id) if isinstance(node.func, ast.Name) else None
         if isinstance(node.func, ast.Name) and node.func.id in self.symbols:
             helper = None
@@ -307,7 +326,7 @@ class _Frame(ast.NodeTransformer):
         node.args = [each for each in node.args if not _is_means(each)]
         self.generic_visit(node)
         if inspect.isbuiltin(original) and all(map(_is_constant, node.args)) and not node.keywords:
-            return constant(evaluated(node, {node.func.id: original}, {}))  # pyright: ignore
+            return constant(evaluated(node, {node.func.id: original}, {}))  # pyright: ignore[reportAttributeAccessIssue]
         if original is not None and (says := _says(helper)):
             self.reader.helpers[node.func.id] = says  # pyright: ignore[reportAttributeAccessIssue]
         return node
@@ -325,10 +344,9 @@ class _Frame(ast.NodeTransformer):
             for item in self.value(each.value):
                 name = list(signature.parameters)[len(args)]
                 args.append((self.reader.literal(item, name), lambda item=item: item))
-        keywords = {each.arg: (self.visit(copy.deepcopy(each.value)), self.later(each.value)) for each in node.keywords}
-        if None in keywords:
-            return None
-        bound: Any = signature.bind(*args, **keywords)  # pyright: ignore[reportArgumentType]
+        keywords = {str(each.arg): (self.visit(copy.deepcopy(each.value)), self.later(each.value))
+                    for each in node.keywords}  # fmt: skip
+        bound: Any = signature.bind(*args, **keywords)
         given = {name: (constant(each.default), lambda value=each.default: value)
                  for name, each in signature.parameters.items()} | bound.arguments  # fmt: skip
         symbols, late = ({name: pair[which] for name, pair in given.items()} for which in (0, 1))
@@ -362,7 +380,9 @@ class _Named(ast.NodeTransformer):
 
 def _belongs(helper: Any, scope: dict[str, Any]) -> bool:
     """Whether a function is one of those that rules are written in: ours, or one beside the user's rule."""
-    return (helper.__module__ or "").startswith(_BELONGING) or helper.__globals__.get("__name__") == scope.get("__name__")
+    return (helper.__module__ or "").startswith(_BELONGING) or helper.__globals__.get("__name__") == scope.get(
+        "__name__"
+    )
 
 
 def _says(helper: Any) -> str:
