@@ -148,8 +148,8 @@ def test_the_second_order() -> None:
         "∂dx/∂v5 = ∂dx/∂v7",
         "∂dx/∂v6 = ∂dx/∂v7",
         "∂dx/∂v4 = ∂dx/∂v6 · v2",
-        "∂dx/∂v2 = ∂dx/∂v6 · v4 + ∂dx/∂v5 · v3",
-        "∂dx/∂x = ∂dx/∂v4 · v3 + ∂dx/∂v2 · v2",
+        "∂dx/∂v2 = ∂dx/∂v6 · v4 + ∂dx/∂v5 · seed",
+        "∂dx/∂x = ∂dx/∂v4 · seed + ∂dx/∂v2 · v2",
     ]
     assert explanation.equations[-1].numbers == "1.64872 · 1 + 1.5 · 1.64872 = 4.1218"
     assert explanation.equations[3].terms[0].made == "v6 = mul(v4, v2), in inner.gradient(y, x)"

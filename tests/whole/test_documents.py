@@ -21,7 +21,7 @@ _MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between ma
         ("docs/own-rules.md", 6),
         ("docs/functions.md", 8),
         ("docs/wrong.md", 6),
-        ("docs/looking.md", 7),
+        ("docs/looking.md", 8),
     ],
     ids=lambda each: str(each),
 )
@@ -30,11 +30,11 @@ def test_blocks_print_what_stands_below_them(page: str, least: int) -> None:
     blocks = [(code, shown) for code, shown in found if not code.startswith("%")]  # magics run elsewhere, in a shell
     assert len(blocks) >= least
     scope: dict[str, object] = {}
-    name = Path(page).name
-    for code, expected in blocks:
+    for number, (code, expected) in enumerate(blocks):
         assert "print" not in code or expected, "a block that prints is followed by its output"
         printed = io.StringIO()
-        # Under a name of its own, so that messages can quote the line.
+        # Under a name of its own, of which the page's is what is shown, so that messages can quote the line.
+        name = f"{number}/{Path(page).name}"
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
         with contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("error")

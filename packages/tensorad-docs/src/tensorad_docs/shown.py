@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tensorad.looking.explain import Explanation
 from tensorad.looking.graph import Graph
 from tensorad.looking.steps import Steps
+from tensorad_ipython.explained import html_of
 from tensorad_ipython.page import embed, host
 
 _PARTS = re.compile(r'```python\n(?P<code>.*?)```|<!-- shown: (?P<shown>.*?) -->\n--8<-- "(?P<file>.*?)"', re.DOTALL)
@@ -22,11 +24,12 @@ def fragments(page: Path) -> dict[str, str]:
     """The files that a page includes, by their names, and the HTML in each."""
     scope: dict[str, Any] = {"print": lambda *_: None}
     found: dict[str, str] = {}
-    for part in _PARTS.finditer(page.read_text(encoding="utf-8")):
+    for number, part in enumerate(_PARTS.finditer(page.read_text(encoding="utf-8"))):
         if part["code"]:
-            # Under the page's name, so that what is shown can quote the line.
-            linecache.cache[page.name] = (0, None, part["code"].splitlines(keepends=True), page.name)
-            exec(compile(part["code"], page.name, "exec"), scope)
+            # Under a name of its own, of which the page's is what is shown, so that lines can be quoted.
+            name = f"{number}/{page.name}"
+            linecache.cache[name] = (0, None, part["code"].splitlines(keepends=True), name)
+            exec(compile(part["code"], name, "exec"), scope)
         else:
             found[part["file"]] = fragment(eval(part["shown"], scope))
     return found
@@ -36,6 +39,8 @@ def fragment(value: Any) -> str:
     """A graph, steps, an explanation, or a picture, as a piece of a page."""
     if isinstance(value, Graph | Steps):
         return embed(value.trace())
+    if isinstance(value, Explanation):
+        return html_of(value)
     svg = value._repr_mimebundle_()["image/svg+xml"]
     return f"<figure>{svg[svg.index('<svg') :]}</figure>"
 

@@ -6,13 +6,17 @@ from typing import Any
 from IPython import get_ipython
 
 from tensorad.errors import ArgumentError, MissingPackageError
+from tensorad.looking.explain import Explanation
 from tensorad.looking.graph import Graph
 from tensorad.looking.steps import Steps
+from tensorad_ipython.explained import html_of, latex_of
 
 
-def bundle(thing: Graph | Steps) -> Any:
+def bundle(thing: Graph | Steps | Explanation) -> Any:
     """What IPython's displays may choose from, by MIME type, and metadata about it."""
     text = {"text/plain": repr(thing)}
+    if isinstance(thing, Explanation):
+        return text | {"text/html": html_of(thing), "text/latex": latex_of(thing)}
     if not hasattr(get_ipython(), "kernel"):  # a terminal
         return text
     data, metadata = _view(thing)._repr_mimebundle_() or ({}, {})
