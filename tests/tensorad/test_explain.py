@@ -393,3 +393,13 @@ def test_it_is_plain_data(tmp_path: Path) -> None:
     assert explanation.trace()["equations"][0]["terms"][0]["formula"] == "g · cos(input)"
     with pytest.raises(ts.ArgumentError, match=r"\.html, \.json, \.tex, \.txt"):
         explanation.save(tmp_path / "derivation.png")
+
+
+def test_rules_that_hold_more_than_numbers() -> None:
+    """What a rule was given besides tensors, such as contexts and functions, is named and not kept."""
+    x = ts.tensor([1.0, 2.0])
+    with ts.Grad() as g:
+        y = ts.checkpoint(lambda value: value.sin().exp())(x).sum()
+    explanation = g.explain(y, x)
+    assert repr(pickle.loads(pickle.dumps(explanation))) == repr(explanation)
+    torch.testing.assert_close(explanation.equations[-1].value.data, g.gradient(y, x).data)

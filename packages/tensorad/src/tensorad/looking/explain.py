@@ -12,7 +12,7 @@ import torch
 from tensorad.call import Op
 from tensorad.looking.formats import Saved
 from tensorad.looking.graph import GraphNode, operands_of
-from tensorad.looking.ran import Ran, as_it_ran, evaluated, plain
+from tensorad.looking.ran import Opaque, Ran, as_it_ran, evaluated, plain
 from tensorad.looking.steps import Received, Steps
 from tensorad.looking.values import number, shape_of, shown, written
 from tensorad.node import Node
@@ -366,7 +366,8 @@ class _Derivation:
             shape = _computed_shape(ran.expression, ran) or shape_of(each.value)
             fitted = f"summed from {shape} to {shape_of(each.value)}" * (shape != shape_of(each.value))
         notes = [f"{name}: {text}" for name, text in ran.helpers.items()]
-        return Term(described, each.operand, each.formula, simplified(ran.expression), symbols, simplified(shapes),
+        expression, shapes = (simplified(_Held().visit(part)) for part in (ran.expression, shapes))
+        return Term(described, each.operand, each.formula, expression, symbols, shapes,
                     each.value, fitted, self.made(node, described), notes, rule)  # fmt: skip
 
     def made(self, node: Node, described: GraphNode) -> str:
@@ -476,6 +477,14 @@ def _computed_shape(expression: ast.expr, ran: Ran) -> str | None:
             return shape_of(evaluated(expression, ran.scope, values))
     except Exception:
         return None
+
+
+class _Held(ast.NodeTransformer):
+    """Objects that an expression holds, let go: their names stay."""
+
+    def visit_Constant(self, node: ast.Constant) -> Any:
+        value: Any = node.value
+        return ast.Name(value.text, ast.Load()) if isinstance(value, Opaque) else node
 
 
 class _InShapes(ast.NodeTransformer):

@@ -146,7 +146,7 @@ class _Objects(ast.NodeTransformer):
         if node.value is None or isinstance(node.value, int | float | complex | str | type(...)):
             return node
         name = f"constant {len(self.found)}"
-        self.found[name] = node.value
+        self.found[name] = node.value.value if isinstance(node.value, Opaque) else node.value
         return ast.Name(name, ast.Load())
 
 
@@ -403,10 +403,40 @@ def _is_means(argument: ast.expr) -> bool:
     return isinstance(argument, ast.Name) and argument.id == "wanted"
 
 
+class Opaque:
+    """An object of some kind, such as a function, in the place of a constant: what it is, and not what it holds."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.text = getattr(value, "__name__", type(value).__name__)
+
+    def __deepcopy__(self, memo: Any) -> "Opaque":
+        return self
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+_WRITTEN: Any = (
+    int,
+    float,
+    complex,
+    str,
+    slice,
+    type(...),
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+)
+
+
 def constant(value: Any) -> ast.expr:
     """What is no tensor, as a piece of syntax; 2 for 2.0."""
     if isinstance(value, tuple | list):
         kind = ast.List if isinstance(value, list) else ast.Tuple
         return kind([constant(each) for each in value], ast.Load())
-    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return ast.Constant(int(value) if whole else value)
+    held: Any = value if value is None or isinstance(value, _WRITTEN) else Opaque(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        held = int(value)
+    return ast.Constant(held)
