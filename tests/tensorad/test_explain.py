@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 
 import tensorad as ts
-from tensorad.looking.explain import Explanation, text_of
+from tensorad.looking.explain import Explanation
+from tensorad.looking.formula import text_of
 from tensorad.looking.graph import operands_of
 from tensorad.looking.ran import as_it_ran, evaluated, plain
 from tensorad.looking.steps import Steps
@@ -309,7 +310,7 @@ def test_several_outputs() -> None:
     equations = {each.symbol.by: each for each in g.explain(y, matrix).equations}
     assert equations["v2"].symbols == "∂y/∂v2 = (0, ∂y/∂s, 0) + (∂y/∂u, 0, 0)"
     assert equations["matrix"].symbols == "∂y/∂matrix = svd_pull(*∂y/∂v2, *v2)"
-    assert any("Differentiating the singular value" in each for each in equations["matrix"].terms[0].notes)
+    assert any("Differentiating the singular value" in each for each in equations["matrix"].terms[0].ran.notes)
 
 
 @pytest.mark.parametrize("shapes", [[()], [(3,)], [(2, 3)]])
@@ -326,7 +327,7 @@ def test_terms_add_up_to_the_gradient(shapes: Any) -> None:
         torch.testing.assert_close(found[name].value.data, gradient.data)
     for equation in found.values():
         for term in equation.terms:
-            numbers = term.in_numbers()
+            numbers = term.ran.in_numbers()
             if numbers and equation.node.shape == () and "expand" not in numbers:
                 python = re.sub(r"(\d[\d.e-]*)", r"torch.tensor(\1)", numbers.replace("·", "*").replace("^", "**"))
                 computed = eval(python, {**vars(torch), "torch": torch})
@@ -340,7 +341,7 @@ def test_large_values_are_summarised() -> None:
     explanation = g.explain(y, x)
     assert len(json.dumps(explanation.trace())) < 4_000
     assert explanation.equations[-1].numbers == "0 … 2e+05, mean 1e+05"
-    assert all(each.data is None for each in explanation.equations[-1].terms[0].symbols.values())
+    assert all(each.data is None for each in explanation.equations[-1].terms[0].ran.symbols.values())
 
 
 def test_many_paths_are_counted_and_many_equations_folded() -> None:

@@ -35,7 +35,7 @@ def test_what_is_printed() -> None:
     lines = repr(g.steps(y, [x, w])).splitlines()
     assert [line.partition("  at ")[0] for line in lines] == [
         "0  y = prod, cotangent 1",
-        "     h receives product_slope(∂y/∂y, h, dim, y) = product_slope(1, [4, 8], dim, 32) = [8, 4]",
+        "     h receives ∂y/∂y · y / h = 1 · 32 / [4, 8] = [8, 4]",
         "1  h = add, cotangent [8, 4]",
         "     v3 receives ∂y/∂h = [8, 4]",
         "     x receives ∂y/∂h = [8, 4]",

@@ -9,7 +9,8 @@ import html
 import secrets
 from collections.abc import Iterator, Sequence
 
-from tensorad.looking.explain import Chain, Equation, Explanation, Symbol, Term, UsedRule, text_of
+from tensorad.looking.explain import Chain, Equation, Explanation, Term, UsedRule
+from tensorad.looking.formula import Symbol, text_of
 from tensorad_ipython.formulas import Formula, bracketed, code, fraction, joined, sign
 from tensorad_ipython.typeset import Typeset, in_latex, symbol, unseen, value
 
@@ -75,22 +76,22 @@ def _name(name: str) -> Typeset:
 
 
 def _formula(term: Term, leaves: dict[str, Typeset]) -> Formula:
-    texts = {name: each.text for name, each in term.symbols.items()}
-    return Formula(leaves, texts, lambda name: name not in term.symbols or term.symbols[name].shape == "()")
+    texts = {name: each.text for name, each in term.ran.symbols.items()}
+    return Formula(leaves, texts, lambda name: name not in term.ran.symbols or term.ran.symbols[name].shape == "()")
 
 
 def _in_symbols(term: Term) -> Formula:
-    return _formula(term, {name: leaf(each) for name, each in term.symbols.items()})
+    return _formula(term, {name: leaf(each) for name, each in term.ran.symbols.items()})
 
 
 def _in_shapes(term: Term) -> Formula:
-    names = {each.id for each in ast.walk(term.shapes) if isinstance(each, ast.Name) and not each.id.isidentifier()}
+    names = {each.id for each in ast.walk(term.ran.shapes) if isinstance(each, ast.Name) and not each.id.isidentifier()}
     return Formula({name: _words(name) for name in names}, {}, lambda name: name == "()" or name.isidentifier())
 
 
 def _in_numbers(term: Term) -> Formula | None:
     """None where the values are too large to be laid out."""
-    leaves = {name: _number(each) for name, each in term.symbols.items()}
+    leaves = {name: _number(each) for name, each in term.ran.symbols.items()}
     known = {name: each for name, each in leaves.items() if each is not None}
     return _formula(term, known) if len(known) == len(leaves) else None
 
@@ -146,7 +147,7 @@ def _with_words(typeset: Typeset, words: str) -> Typeset:
 
 def _shape_row(equation: Equation) -> Typeset:
     summed = f"summed to {equation.symbol.shape}"
-    parts = [_with_words(_in_shapes(each).of(each.shapes), summed * each.fitted.startswith("summed"))
+    parts = [_with_words(_in_shapes(each).of(each.ran.shapes), summed * each.fitted.startswith("summed"))
              for each in equation.shown_terms()]  # fmt: skip
     return joined(*_signed(parts, equation.shown_terms(), equation.more))
 
@@ -156,9 +157,9 @@ def _number_row(equation: Equation) -> Typeset:
     result = _value_of(equation.symbol, equation.numbers.rpartition(" = ")[2])
     terms = equation.shown_terms()
     formulas = [_in_numbers(each) for each in terms]
-    if None in formulas or (len(terms) == 1 and isinstance(terms[0].expression, ast.Name) and not terms[0].fitted):
+    if None in formulas or (len(terms) == 1 and isinstance(terms[0].ran.expression, ast.Name) and not terms[0].fitted):
         return result
-    parts = [_with_words(formula.of(each.expression), "summed" * each.fitted.startswith("summed"))
+    parts = [_with_words(formula.of(each.ran.expression), "summed" * each.fitted.startswith("summed"))
              for formula, each in zip(formulas, terms, strict=True) if formula]  # fmt: skip
     return joined(*_signed(parts, terms, equation.more), _EQUALS, result)
 
@@ -169,7 +170,7 @@ def _latex_rows(equation: Equation) -> Iterator[str]:
     if not equation.terms:
         yield rf"{name} &= 0 && \text{{nothing arrives here}}"
         return
-    parts = [_with_words(_in_symbols(each).of(each.expression), each.fitted) for each in equation.shown_terms()]
+    parts = [_with_words(_in_symbols(each).of(each.ran.expression), each.fitted) for each in equation.shown_terms()]
     symbols = joined(*_signed(parts, equation.shown_terms(), equation.more)).latex
     ops = ", ".join(dict.fromkeys(str(each.node.op) for each in equation.shown_terms()))
     yield rf"{name} &= {symbols} && \text{{{in_latex(ops)}}}"
@@ -239,10 +240,10 @@ class _Layout:
         """A term: its factors lead to the rule, and a derivative to the equation that it was found by."""
         formula = _in_symbols(term)
         parts: list[str] = []
-        factors = formula.product(term.expression)
+        factors = formula.product(term.ran.expression)
         for place, (node, times) in enumerate(factors):
             typeset = formula.factor(node, not place) if len(factors) > 1 else formula.of(node)
-            known = term.symbols.get(node.id) if isinstance(node, ast.Name) else None
+            known = term.ran.symbols.get(node.id) if isinstance(node, ast.Name) else None
             target = self.place(known) if known and (known.of, known.by) in self.places else f"{self.id}-r{term.rule}"
             about = f"how {known.text} was found" if known and known.by else f"the rule of {term.node.op}"
             parts.append(self.link(target, _math(typeset), about) + (_math(times) if times.mathml else ""))
@@ -256,7 +257,7 @@ class _Layout:
         made = f"<code>{html.escape(term.made)}</code>" if term.made else ""
         yield f"by {op}: {made} {html.escape(term.node.line.partition(' (')[0])}"
         yield from (f"<code>{html.escape(name)}</code>: {html.escape(text)}"
-                    for name, _, text in (note.partition(": ") for note in term.notes))  # fmt: skip
+                    for name, _, text in (note.partition(": ") for note in term.ran.notes))  # fmt: skip
 
     def link(self, target: str, inner: str, about: str) -> str:
         """Something that leads to another place of the same output."""

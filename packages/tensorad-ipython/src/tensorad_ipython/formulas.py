@@ -8,7 +8,7 @@ import ast
 import html
 from collections.abc import Callable, Mapping
 
-from tensorad.looking.explain import text_of
+from tensorad.looking.formula import text_of
 from tensorad_ipython.typeset import Typeset, in_latex, number, power, symbol, unseen
 
 _SUM, _PRODUCT, _MINUS, _POWER, _WHOLE = range(5)  # how tightly the parts of an expression hold together

@@ -1,9 +1,8 @@
 """`g.explain(target, sources)`: the chain rule of one run, in symbols, in shapes and in numbers."""
 
 import ast
-import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,14 @@ import torch
 
 from tensorad.call import Op
 from tensorad.looking.formats import Saved
-from tensorad.looking.graph import GraphNode, operands_of
-from tensorad.looking.ran import Opaque, Ran, as_it_ran, evaluated, plain
-from tensorad.looking.steps import Received, Steps
-from tensorad.looking.values import number, shape_of, shown, written
+from tensorad.looking.formula import Formula, Symbol, derivative
+from tensorad.looking.graph import GraphNode
+from tensorad.looking.ran import plain
+from tensorad.looking.steps import Steps
+from tensorad.looking.values import shown
 from tensorad.node import Node
 from tensorad.notebook import needed
-from tensorad.rule import RuleCard, card_of, expression_of, mathematics, simplified
+from tensorad.rule import RuleCard, card_of, expression_of
 
 if TYPE_CHECKING:
     from tensorad.grad import Grad
@@ -25,34 +25,6 @@ if TYPE_CHECKING:
 _FIRST, _LAST = 30, 10  # of more equations than these together, the others are left out where they are shown
 _FACTORS, _PATHS = 8, 4  # more than that, and the chain rule as a whole is said in words
 _TERMS = 8  # of a sum of more than that, the others are left out where it is shown
-_INLINE = 4  # entries of a value that is written into a line of text
-_MATRIX = 9  # entries of a value that is laid out as a matrix
-Leaves = Mapping[str, str]  # what names in an expression are written as
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """What a name in a rule stands for: a value of this run, or the derivative of the target `of` by the value `by`.
-
-    Attributes:
-        text: what it is called.
-        shape: such as `(2, 3)`.
-        data: a copy of the value, if it is small.
-    """
-
-    text: str
-    shape: str
-    data: torch.Tensor | None = None
-    of: str = ""
-    by: str = ""
-
-    @property
-    def numbers(self) -> str | None:
-        """The value, if it is small enough to be written into a line."""
-        if self.data is None or self.data.numel() > _INLINE:
-            return None
-        text = written(self.data)
-        return f"({text})" if text.startswith("-") else text
 
 
 @dataclass(eq=False)
@@ -63,46 +35,26 @@ class Term:
         node: whose rule it is.
         operand: its name in the rule.
         formula: the rule, in the names of the op.
-        expression: the rule as it ran, as syntax: its names are those in `symbols`.
-        symbols: the rule's names -> what they stand for.
-        shapes: the same with shapes in the place of factors, as syntax.
+        ran: the rule, as it ran.
         value: what it came to, in the shape and dtype of the operand.
         fitted: how broadcasting and promotion were undone, in words; empty if there was none.
         made: the expression of the program that made the node.
-        notes: what the functions do that are tensorad's own.
         rule: its place in the rules of the Explanation.
     """
 
     node: GraphNode
     operand: str
     formula: str
-    expression: ast.expr
-    symbols: dict[str, Symbol]
-    shapes: ast.expr
+    ran: Formula
     value: Any
     fitted: str
     made: str
-    notes: list[str]
     rule: int
-
-    def in_symbols(self) -> str:
-        """The rule in the names of the program."""
-        return text_of(self.expression, {name: each.text for name, each in self.symbols.items()})
-
-    def in_shapes(self) -> str:
-        """The same with the shape of each factor."""
-        return text_of(self.shapes, {})
-
-    def in_numbers(self) -> str | None:
-        """The same with the values of this run; None where they are too large."""
-        numbers = {name: each.numbers for name, each in self.symbols.items()}
-        known = {name: each for name, each in numbers.items() if each is not None}
-        return text_of(self.expression, known) if len(known) == len(numbers) else None
 
     @property
     def is_sum(self) -> bool:
         """Whether it needs brackets as a part of a sum."""
-        return isinstance(self.expression, ast.IfExp) or bool(self.fitted)
+        return isinstance(self.ran.expression, ast.IfExp) or bool(self.fitted)
 
 
 @dataclass(eq=False)
@@ -126,13 +78,15 @@ class Equation:
         """The equation in the names of the program."""
         if not self.terms:
             return f"{self.symbol.text} = 0, nothing arrives here"
-        return f"{self.symbol.text} = {self._sum([(each.in_symbols(), each.fitted) for each in self.shown_terms()])}"
+        return (
+            f"{self.symbol.text} = {self._sum([(each.ran.in_symbols(), each.fitted) for each in self.shown_terms()])}"
+        )
 
     @property
     def shapes(self) -> str:
         """The equation with a shape for each factor."""
         fitted = f"summed to {self.symbol.shape}"
-        parts = [(each.in_shapes(), fitted * each.fitted.startswith("summed")) for each in self.shown_terms()]
+        parts = [(each.ran.in_shapes(), fitted * each.fitted.startswith("summed")) for each in self.shown_terms()]
         return f"{self.symbol.shape} = {self._sum(parts)}" if self.terms else ""
 
     @property
@@ -141,7 +95,7 @@ class Equation:
         if not self.terms:
             return "0"
         value = shown(self.value).removeprefix(f"{self.symbol.shape}, ")
-        parts = [(each.in_numbers(), "summed" * each.fitted.startswith("summed")) for each in self.shown_terms()]
+        parts = [(each.ran.in_numbers(), "summed" * each.fitted.startswith("summed")) for each in self.shown_terms()]
         if any(numbers is None for numbers, _ in parts):
             return value
         text = self._sum([(str(numbers), words) for numbers, words in parts])
@@ -163,7 +117,7 @@ class Equation:
         for (part, words), term in zip(parts, self.shown_terms(), strict=True):
             part = f"{part}, {words}" if words else part
             part = f"({part})" if len(parts) > 1 and term.is_sum else part
-            minus = part.startswith("-") and not isinstance(getattr(term.expression, "op", None), ast.Add | ast.Sub)
+            minus = part.startswith("-") and not isinstance(getattr(term.ran.expression, "op", None), ast.Add | ast.Sub)
             text += part if not text else f" - {part[1:]}" if minus else f" + {part}"
         return f"{text} + {self.more}" if self.more else text
 
@@ -171,7 +125,7 @@ class Equation:
         lines = [self.symbols, *filter(None, [self.shapes]), f" = {self.numbers}" * bool(self.terms)]
         width = max(line.index(" = ") for line in lines if line)
         aligned = [" " * (width - line.index(" = ")) + line for line in lines if line]
-        about = dict.fromkeys(line for term in self.shown_terms() for line in (f"by {origin(term)}", *term.notes))
+        about = dict.fromkeys(line for term in self.shown_terms() for line in (f"by {origin(term)}", *term.ran.notes))
         return "\n".join([*aligned, *(" " * (width + 3) + line for line in about)])
 
 
@@ -269,9 +223,15 @@ class Explanation(Saved):
 
 
 def _equation_data(equation: Equation) -> dict[str, Any]:
-    terms = [{"operand": each.operand, "node": each.node.number, "formula": each.formula, "symbols": each.in_symbols(),
-              "shapes": each.in_shapes(), "numbers": each.in_numbers(), "fitted": each.fitted, "made": each.made,
-              "line": each.node.line, "notes": each.notes, "rule": each.rule} for each in equation.terms]  # fmt: skip
+    terms = [
+        {
+            "operand": each.operand, "node": each.node.number, "formula": each.formula,
+            "symbols": each.ran.in_symbols(), "shapes": each.ran.in_shapes(), "numbers": each.ran.in_numbers(),
+            "fitted": each.fitted, "made": each.made, "line": each.node.line,
+            "notes": each.ran.notes, "rule": each.rule,
+        }
+        for each in equation.terms
+    ]  # fmt: skip
     return {
         "node": equation.node.number, "symbol": equation.symbol.text, "symbols": equation.symbols,
         "shapes": equation.shapes, "numbers": equation.numbers, "terms": terms,
@@ -332,43 +292,22 @@ class _Derivation:
         return f"ones: it is the sum of all elements of {self.target.symbol} that is differentiated" * ones
 
     def derivative(self, node: GraphNode, g: Any) -> Symbol:
-        data = plain(g)
-        return Symbol(self.name(node.symbol), shape_of(data), _small(data), self.target.symbol, node.symbol)
+        if node.number:
+            return derivative(self.recorded, self.recorded.nodes[node.number - 1], g)
+        return Symbol(self.name(node.symbol), str(node.shape), None, self.target.symbol, node.symbol)
 
     def take(self, place: int) -> None:
         """Note what the operands of one node have received, those whose sum is complete last."""
         record = self.steps.run(place)
-        received = record.received or []
-        operands = [operand for operand, _ in operands_of(record.node)]
-        wanted = {each.operand for each in received}
-        saved = dict(zip(record.node.op.saves, record.node.saved, strict=True))
-        if "wanted" in saved:
-            saved["wanted"] = tuple([operand in wanted for operand in operands])
-        for each in received:
-            ran = as_it_ran(record.node.op, operands.index(each.operand), record.cotangent, saved)
-            rule = self.rules.setdefault(record.node.op, len(self.rules))
+        rule = self.rules.setdefault(record.node.op, len(self.rules))
+        for each in record.received or []:
             known = self.terms.pop(each.node.number, [])
-            known.append(self.term(record.node, record.described, each, ran, rule, record.cotangent))
+            made = self.made(record.node, record.described)
+            known.append(
+                Term(record.described, each.operand, each.formula, each.ran, each.value, each.fitted, made, rule)
+            )
             self.terms[each.node.number] = known  # at the end: it may be complete now
             self.totals[each.node.number] = each.total
-
-    def term(self, node: Node, described: GraphNode, each: Received, ran: Ran, rule: int, g: Any) -> Term:
-        known = self.recorded.symbols
-        names = {operand: known[parent] for operand, parent in operands_of(node) if parent in known}
-        names |= {f"tensors[{operand}]": name for operand, name in names.items() if operand.isdigit()}
-        names["out"] = known[node]
-        used = {part.id for part in ast.walk(ran.expression) if isinstance(part, ast.Name)} & ran.values.keys()
-        symbols = {name: _symbol(names.get(name, name), ran.values[name]) for name in used}
-        symbols |= {"g": self.derivative(described, g)} if "g" in used else {}
-        shapes = _shapes(copy.deepcopy(ran.expression), ran)
-        fitted = _fitted(each)
-        if node.op.joint and not fitted:  # a kernel may have summed by itself
-            shape = _computed_shape(ran.expression, ran) or shape_of(each.value)
-            fitted = f"summed from {shape} to {shape_of(each.value)}" * (shape != shape_of(each.value))
-        notes = [f"{name}: {text}" for name, text in ran.helpers.items()]
-        expression, shapes = (simplified(_Held().visit(part)) for part in (ran.expression, shapes))
-        return Term(described, each.operand, each.formula, expression, symbols, shapes,
-                    each.value, fitted, self.made(node, described), notes, rule)  # fmt: skip
 
     def made(self, node: Node, described: GraphNode) -> str:
         """The expression of the program that made a node, or that it is a part of."""
@@ -424,126 +363,3 @@ def _made_by_several(nodes: list[Node]) -> set[Any]:
         if node.op:
             ops.setdefault(node.site, set()).add(node.op.name)
     return {site for site, names in ops.items() if len(names) > 1}
-
-
-def _symbol(name: str, value: Any) -> Symbol:
-    return Symbol(name, shape_of(value), _small(value))
-
-
-def _small(value: Any) -> torch.Tensor | None:
-    """A copy of a value that is small enough to be laid out."""
-    if not isinstance(value, torch.Tensor) or value.numel() > _MATRIX or value.ndim > 2:
-        return None
-    dense = value.layout == torch.strided and not value.is_quantized and not value.is_meta
-    return value.detach().clone() if dense else None
-
-
-def _fitted(each: Received) -> str:
-    words: list[str] = []
-    if each.returned.shape != each.value.shape:
-        words.append(f"summed from {shape_of(each.returned)} to {shape_of(each.value)}")
-    if each.returned.dtype != each.value.dtype:
-        dtypes = [str(one.dtype).removeprefix("torch.") for one in (each.returned, each.value)]
-        words.append(f"turned from {dtypes[0]} into {dtypes[1]}")
-    return ", ".join(words)
-
-
-def _shapes(expression: ast.expr, ran: Ran, top: bool = True) -> ast.expr:
-    """An expression with the shapes of its factors in their places, or of the arguments of a function that it is."""
-    match expression:
-        case ast.BinOp(op=ast.Mult() | ast.MatMult() | ast.Div()):
-            expression.left, expression.right = (
-                _shapes(side, ran, top=False) for side in (expression.left, expression.right)
-            )
-        case ast.UnaryOp(op=ast.USub()):
-            expression.operand = _shapes(expression.operand, ran, top=False)
-        case ast.Constant() | ast.Tuple():
-            return _InShapes(ran).visit(expression)
-        case ast.Name():
-            return _InShapes(ran).visit(expression)
-        case ast.Call() if top:
-            return _InShapes(ran).visit(expression)
-        case _:
-            shape = _computed_shape(expression, ran)
-            return _InShapes(ran).visit(expression) if shape is None else ast.Name(shape)
-    return expression
-
-
-def _computed_shape(expression: ast.expr, ran: Ran) -> str | None:
-    """The shape of what is left of a rule; None where it is there for readers only, and cannot run."""
-    values: dict[str, Any] = {name: lambda value=value: value for name, value in ran.values.items()}
-    try:
-        with torch.no_grad():
-            return shape_of(evaluated(expression, ran.scope, values))
-    except Exception:
-        return None
-
-
-class _Held(ast.NodeTransformer):
-    """Objects that an expression holds, let go: their names stay."""
-
-    def visit_Constant(self, node: ast.Constant) -> Any:
-        value: Any = node.value
-        return ast.Name(value.text, ast.Load()) if isinstance(value, Opaque) else node
-
-
-class _InShapes(ast.NodeTransformer):
-    def __init__(self, ran: Ran) -> None:
-        self.ran = ran
-
-    def visit_Name(self, node: ast.Name) -> Any:
-        return ast.Name(shape_of(self.ran.values[node.id])) if node.id in self.ran.values else node
-
-
-def text_of(expression: ast.expr, leaves: Leaves) -> str:
-    """An expression as text, with names written as `leaves` says: whatever these are, they stand as they are."""
-    writer = _Writer(leaves)
-    text = mathematics(writer.visit(copy.deepcopy(expression)))
-    for sign in ("ᵀ", "ᴴ"):
-        text = text.replace(f".{sign}", sign)
-    for place, leaf in enumerate(writer.texts):
-        text = text.replace(f"\ue000{place}\ue001", leaf)
-    return text
-
-
-class _Writer(ast.NodeTransformer):
-    """Names and constants put aside, so that nothing happens to them while the rest is made into mathematics."""
-
-    def __init__(self, leaves: Leaves) -> None:
-        self.leaves, self.texts = leaves, list[str]()
-
-    def leaf(self, text: str) -> ast.Name:
-        self.texts.append(text)
-        return ast.Name(f"\ue000{len(self.texts) - 1}\ue001", ast.Load())
-
-    def visit_Name(self, node: ast.Name) -> Any:
-        return self.leaf(self.leaves.get(node.id, node.id)) if self.is_leaf(node) else node
-
-    def is_leaf(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Name) and (node.id in self.leaves or not node.id.isidentifier())
-
-    def closed(self, node: Any) -> Any:
-        """What comes before a suffix: a fraction in brackets."""
-        if self.is_leaf(node) and self.leaves.get(node.id, "").startswith("∂"):
-            return self.leaf(f"({self.leaves[node.id]})")
-        return self.visit(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> Any:
-        signs = {"T": "ᵀ", "mT": "ᵀ", "H": "ᴴ", "mH": "ᴴ"}
-        return ast.Attribute(self.closed(node.value), signs.get(node.attr, node.attr), ast.Load())
-
-    def visit_Subscript(self, node: ast.Subscript) -> Any:
-        return ast.Subscript(self.closed(node.value), self.visit(node.slice), ast.Load())
-
-    def visit_BinOp(self, node: ast.BinOp) -> Any:
-        first = self.closed if isinstance(node.op, ast.Pow) else self.visit
-        return ast.BinOp(first(node.left), node.op, self.visit(node.right))
-
-    def visit_Constant(self, node: ast.Constant) -> Any:
-        value: Any = node.value  # of any kind: see ran.py
-        if isinstance(value, slice):
-            start, stop, step = ("" if each is None else str(each) for each in (value.start, value.stop, value.step))
-            return self.leaf(f"{start}:{stop}" + f":{step}" * bool(step))
-        if isinstance(value, float) and len(repr(value)) > len(text := number(value)):
-            return self.leaf(text)
-        return node

@@ -94,7 +94,7 @@ class Saved(Shown):
         """Write it to a file: `.html` is a page that stands alone, `.json` the data, `.txt` the text.
 
         A graph can also be `.svg`, a picture, `.dot`, for Graphviz, or `.mmd`, for Mermaid; the flow of a gradient is
-        `.png`, `.svg` or `.pdf`, and no page.
+        `.png`, `.svg` or `.pdf`, and no page; a derivation also `.tex`.
 
         Returns:
             the path.

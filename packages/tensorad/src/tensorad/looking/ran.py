@@ -6,6 +6,7 @@ read like a program, whose tests are answered with the values of this run.
 """
 
 import ast
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -33,12 +34,14 @@ class Ran(NamedTuple):
         values: the tensors, by these names.
         scope: the functions and constants, by their names.
         helpers: what of these is left by its name -> what it does.
+        runs: whether parts of the expression may be computed once more: not those of a user's own rule.
     """
 
     expression: ast.expr
     values: dict[str, Any]
     scope: dict[str, Any]
     helpers: dict[str, str]
+    runs: bool = True
 
 
 def as_it_ran(op: Op, place: int, g: Any, saved: Mapping[str, Any]) -> Ran:
@@ -72,16 +75,19 @@ def plain(value: Any) -> Any:
 
 
 def _ran(function: Any, given: dict[str, Any], known: dict[str, Any], depth: int, place: int | None) -> Ran:
-    """The rule with helpers written out that deep; as it stands, where it cannot be followed."""
-    reader = _Reader(known | given, depth)
-    try:
-        with torch.no_grad():
-            symbols = {name: reader.literal(value, name) for name, value in given.items()}
-            expression = reader.function(function, symbols, {name: lambda v=v: v for name, v in given.items()}, depth)
-    except Exception:  # what was looked at is not there to be looked at: a tensor without values, say
-        expression = None
+    """The rule with helpers written out that deep; as it stands, where it cannot be followed.
+
+    In a user's own, nothing is called: what it does besides, it should do once.
+    """
+    ours = (inspect.unwrap(function).__module__ or "").startswith(_BELONGING)
+    reader = _Reader(known | given, depth, ours)
+    expression = None
+    with contextlib.suppress(Exception), torch.no_grad():  # a tensor without values, say, that a test looks at
+        symbols = {name: reader.literal(value, name) for name, value in given.items()}
+        late = {name: lambda value=value: value for name, value in given.items()}
+        expression = reader.function(function, symbols, late, depth)
     if expression is None:
-        reader = _Reader(known | given, 0)
+        reader = _Reader(known | given, 0, ours)
         function = inspect.unwrap(function)
         expression = _Named(reader.scope_of(function), reader, given).visit(expression_of(function))
     if place is not None:
@@ -92,7 +98,7 @@ def _ran(function: Any, given: dict[str, Any], known: dict[str, Any], depth: int
                 expression = ast.Subscript(expression, ast.Constant(place), ast.Load())
     left = {each.id for each in ast.walk(expression) if isinstance(each, ast.Name)}
     helpers = {name: text for name, text in reader.helpers.items() if name in left}
-    return Ran(expression, reader.values, reader.scope, helpers)
+    return Ran(expression, reader.values, reader.scope, helpers, ours)
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -118,10 +124,14 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 class _Late:
     """The value of an expression, worked out when a test asks for it."""
 
-    def __init__(self, expression: ast.expr, scope: dict[str, Any], names: dict[str, Callable[[], Any]]) -> None:
-        self.expression, self.scope, self.names, self.value = expression, scope, names, []
+    def __init__(
+        self, expression: ast.expr, scope: dict[str, Any], names: dict[str, Callable[[], Any]], calls: bool
+    ) -> None:
+        self.expression, self.scope, self.names, self.calls, self.value = expression, scope, names, calls, []
 
     def __call__(self) -> Any:
+        if not self.calls and any(isinstance(each, ast.Call) for each in ast.walk(self.expression)):
+            raise ValueError("a call in a user's own rule")
         if not self.value:
             self.value.append(evaluated(self.expression, self.scope, self.names))
         return self.value[0]
@@ -153,7 +163,8 @@ class _Objects(ast.NodeTransformer):
 class _Reader:
     """What is found out while a rule is read: values of names, functions by their names."""
 
-    def __init__(self, values: dict[str, Any], depth: int) -> None:
+    def __init__(self, values: dict[str, Any], depth: int, calls: bool) -> None:
+        self.calls = calls  # whether functions may be called to find out what they return
         self.values = {name: value for name, value in values.items() if _holds_tensors(value)}
         self.scope: dict[str, Any] = {}
         self.helpers: dict[str, str] = {}
@@ -230,7 +241,7 @@ class _Frame(ast.NodeTransformer):
         self.symbols, self.late = self.symbols | {name: symbol}, self.late | {name: late}
 
     def later(self, expression: ast.expr) -> _Late:
-        return _Late(expression, self.scope, self.late)
+        return _Late(expression, self.scope, self.late, self.reader.calls)
 
     def value(self, expression: ast.expr) -> Any:
         return self.later(expression)()

@@ -1,17 +1,16 @@
 """`g.steps(target, sources)`: the backward pass step by step, looked at, changed on the way, and shown."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from tensorad.arguments import fitting
 from tensorad.errors import ArgumentError, ContextError
 from tensorad.looking.formats import Saved
+from tensorad.looking.formula import Formula, formula_of
 from tensorad.looking.graph import Graph, GraphNode, operands_of
-from tensorad.looking.values import FEW, number, shape_of, shown, written
+from tensorad.looking.values import FEW, factor, shape_of, shown, written
 from tensorad.looking.walk import Contribution, Walk, presented
 from tensorad.node import Node
 from tensorad.rule import formulas_of
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from tensorad.grad import Grad
 
 _FIRST, _LAST = 30, 10  # of more steps than these together, the others are left out where they are printed
-_INLINE = 4  # entries of a value that is written into a formula
 
 
 @dataclass(eq=False)
@@ -32,8 +30,6 @@ class Received:
         operand: its name in the rule.
         node: what it is in the graph.
         formula: the rule, in the names of the op.
-        symbols: the rule, in the names of the program.
-        numbers: the rule, with the values of this run; None if they are too large.
         returned: what the rule returned.
         value: that in the operand's own shape and dtype: broadcasting and promotion undone.
         before: what the operand had received until then, from other steps; None if nothing.
@@ -43,23 +39,50 @@ class Received:
     operand: str
     node: GraphNode
     formula: str
-    symbols: str
-    numbers: str | None
     returned: Any
     value: Any
     before: Any
-    total: Any = None
+    total: Any
+    written: Callable[[], Formula]
+
+    @cached_property
+    def ran(self) -> Formula:
+        """The rule as it ran: with the branches that it took, helpers written out, and what its names stand for."""
+        return self.written()
+
+    @property
+    def symbols(self) -> str:
+        """The rule as it ran, in the names of the program."""
+        return self.ran.in_symbols()
+
+    @property
+    def numbers(self) -> str | None:
+        """The same with the values of this run; None if they are too large."""
+        return self.ran.in_numbers()
 
     @property
     def unbroadcast(self) -> bool:
         """Whether the rule returned another shape or dtype than the operand has."""
         return self.returned.shape != self.value.shape or self.returned.dtype != self.value.dtype
 
+    @property
+    def fitted(self) -> str:
+        """How broadcasting and promotion were undone, in words; empty if there was none."""
+        words: list[str] = []
+        shape = self.ran.shape or shape_of(self.returned)  # a kernel may have summed by itself
+        if shape != shape_of(self.value):
+            words.append(f"summed from {shape} to {shape_of(self.value)}")
+        if self.returned.dtype != self.value.dtype:
+            dtypes = [str(each.dtype).removeprefix("torch.") for each in (self.returned, self.value)]
+            words.append(f"turned from {dtypes[0]} into {dtypes[1]}")
+        return ", ".join(words)
+
     def __str__(self) -> str:
-        numbers = f" = {self.numbers}" if self.numbers not in (None, _factor(shown(self.value))) else ""
-        fitted = f", summed from {shape_of(self.returned)} to {shape_of(self.value)}" if self.unbroadcast else ""
+        numbers = self.numbers
+        value = shown(self.value)
+        text = f"{self.node.symbol} receives {self.symbols}" + f" = {numbers}" * (numbers not in (None, factor(value)))
         met = f", and {shown(self.before)} from before: {shown(self.total)}" if self.before is not None else ""
-        return f"{self.node.symbol} receives {self.symbols}{numbers} = {shown(self.value)}{fitted}{met}"
+        return f"{text} = {value}" + f", {self.fitted}" * bool(self.fitted) + met
 
     def trace(self) -> dict[str, Any]:
         """The same as plain data for a page."""
@@ -182,7 +205,8 @@ class Steps(Saved):
         if record.received is None:
             before = self._records[-2].gradients if number else dict.fromkeys(self._walk.labels)
             self._go_on()
-            record.received = [self._received(record, each) for each in self._walk.contributions]
+            wanted = {each.place for each in self._walk.contributions}
+            record.received = [self._received(record, each, wanted) for each in self._walk.contributions]
             arrived = {each.parent: each.total for each in self._walk.contributions}
             # A source that is the target, or whose cotangent has just been set, has it without having received it.
             arrived |= {record.node: record.cotangent}
@@ -258,40 +282,17 @@ class Steps(Saved):
     def _described(self, node: Node) -> GraphNode:
         return self.graph.nodes[self._walk.recorded.numbers[node] - 1]
 
-    def _received(self, record: _Record, each: Contribution) -> Received:
+    def _received(self, record: _Record, each: Contribution, wanted: set[int]) -> Received:
         operand, rules = operands_of(record.node)[each.place][0], formulas_of(record.node.op)
         of_all = next(iter(rules.values()))  # for an op with a list of operands
         formula = next((text for names, text in rules.items() if operand in names.split(", ")), of_all)
-        symbols, numbers = self._substituted(formula, record)
-        values = map(presented, (each.returned, each.value, each.before, each.total))
-        return Received(operand, self._described(each.parent), formula, symbols, numbers, *values)
-
-    def _substituted(self, formula: str, record: _Record) -> tuple[str, str | None]:
-        """A formula in the program's names, and with this run's numbers."""
-        node, known = record.node, self._walk.recorded.symbols
-        symbols = {operand: known[parent] for operand, parent in operands_of(node) if parent in known}
-        symbols |= {"out": known[node], "g": f"∂{known[self._walk.recorded.target]}/∂{known[node]}"}
-        saved = dict(zip(node.op.saves, node.saved, strict=True)) | {"g": record.cotangent}
-        plain = {name: _factor(number(value)) for name, value in saved.items() if isinstance(value, int | float)}
-        words: list[str] = re.findall(r"[A-Za-z_]\w*", formula)
-        named: dict[str, Any] = {name: saved.get(name) for name in words if name in symbols}
-        if not all(isinstance(each, torch.Tensor | Tensor) and each.data.numel() <= _INLINE for each in named.values()):
-            return _replaced(formula, plain | symbols), None
-        numbers = {name: _factor(written(each.data)) for name, each in named.items()}
-        return _replaced(formula, plain | symbols), _replaced(formula, plain | numbers)
+        returned, value, before, total = map(presented, (each.returned, each.value, each.before, each.total))
+        written = partial(formula_of, self._walk.recorded, record.node, each.place, record.cotangent, wanted)
+        return Received(operand, self._described(each.parent), formula, returned, value, before, total, written)
 
 
 def _some(labels: list[str]) -> str:
     return ", ".join(labels if len(labels) <= FEW else [*labels[: FEW - 2], f"and {len(labels) - FEW + 2} more"])
-
-
-def _factor(number: str) -> str:
-    return f"({number})" if number.startswith("-") else number
-
-
-def _replaced(formula: str, names: dict[str, str]) -> str:
-    """The formula with names replaced, except where they are called or are attributes."""
-    return re.sub(r"(?<![\w.])[A-Za-z_]\w*(?![\w(])", lambda found: names.get(found[0], found[0]), formula)
 
 
 def _data_of(value: Any, plain: bool = False) -> dict[str, Any]:

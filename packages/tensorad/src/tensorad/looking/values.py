@@ -16,6 +16,11 @@ def number(value: complex) -> str:
     return f"{value + 0.0:.6g}" if isinstance(value, float | complex) else str(value)
 
 
+def factor(text: str) -> str:
+    """A number as a factor: a negative one in brackets."""
+    return f"({text})" if text.startswith("-") else text
+
+
 def shown(value: Any) -> str:
     """A tensor in one line, or the tensors that an op with several outputs has; their cotangents too."""
     if isinstance(value, Parts):
