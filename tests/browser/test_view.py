@@ -511,3 +511,29 @@ def test_widget_in_the_dark(opened: Callable[..., Notebook]) -> None:
         assert board.locator(selector).first.evaluate(CONTRAST) >= 4.5
     notebook.screenshot("view-dark")
     notebook.run("await app.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+
+
+LOOK = """import tensorad as ts
+x, w = ts.tensor([1., 2.]), ts.tensor(0.5)
+with ts.Grad() as g:
+    h = ts.tanh(w * x)
+    y = (h * x).sum()"""
+
+
+def test_what_shows_itself(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(LOOK, "g.graph(y)", "g.explain(y, [x, w])", "g.flow(y, [x, w])", "%load_ext tensorad",
+                      "%%grad z wrt w --graph --explain\nz = (w * x).sum()")  # fmt: skip
+    assert notebook.run_all()
+    board = notebook.output(1).locator(".tensorad-board")
+    expect(board.locator(".title")).to_have_text("graph of y")
+    expect(board.locator(".thing")).to_have_count(6)
+    derivation = notebook.output(2)
+    link = derivation.locator("a[href^='#']", has=notebook.page.locator("math")).first
+    target = link.get_attribute("href")
+    assert target is not None
+    expect(derivation.locator(f"[id='{target.removeprefix('#')}']")).to_have_count(1)
+    expect(notebook.output(3).locator("img[src^='data:image/svg']")).to_be_visible()
+    expect(notebook.output(5).locator(".tensorad-board .title")).to_have_text("graph of z")
+    expect(notebook.output(5).filter(has_text="by the chain rule")).to_have_count(1)
+    derivation.scroll_into_view_if_needed()
+    notebook.screenshot("explain")

@@ -13,7 +13,7 @@ import torch
 
 import tensorad as ts
 from tensorad_ipython.explained import html_of, latex_of, page_of
-from tensorad_ipython.formulas import Formula
+from tensorad_ipython.formulas import Notation
 from tensorad_ipython.typeset import symbol
 
 EVIL = "<img src=x onerror=alert(1)>\"'$&{}\\"
@@ -135,7 +135,7 @@ def test_without_its_tags_it_still_reads() -> None:
 
 def plain(text: str) -> str:
     names = {name: symbol(name) for name in "abcx"}
-    found = Formula(names, {}, lambda name: name in "ab").of(ast.parse(text, mode="eval").body)
+    found = Notation(names, {}, lambda name: name in "ab").of(ast.parse(text, mode="eval").body)
     ElementTree.fromstring(f"<math>{found.mathml}</math>")
     return html.unescape(re.sub(r"<[^>]*>", "", found.mathml)) + " " + found.latex
 

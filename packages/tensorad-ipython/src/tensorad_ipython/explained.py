@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from tensorad.looking.explain import Chain, Equation, Explanation, Term, UsedRule
 from tensorad.looking.formula import Symbol, text_of
-from tensorad_ipython.formulas import Formula, bracketed, code, fraction, joined, sign
+from tensorad_ipython.formulas import Notation, bracketed, code, fraction, joined, sign
 from tensorad_ipython.typeset import Typeset, in_latex, symbol, unseen, value
 
 _WHOLE = "display: block; overflow-x: auto; line-height: 1.5; padding: 0.2em 0"
@@ -75,21 +75,21 @@ def _name(name: str) -> Typeset:
     return Typeset(name, rf"{{{base.latex}}}_{{{index}}}", mathml)
 
 
-def _formula(term: Term, leaves: dict[str, Typeset]) -> Formula:
+def _formula(term: Term, leaves: dict[str, Typeset]) -> Notation:
     texts = {name: each.text for name, each in term.ran.symbols.items()}
-    return Formula(leaves, texts, lambda name: name not in term.ran.symbols or term.ran.symbols[name].shape == "()")
+    return Notation(leaves, texts, lambda name: name not in term.ran.symbols or term.ran.symbols[name].shape == "()")
 
 
-def _in_symbols(term: Term) -> Formula:
+def _in_symbols(term: Term) -> Notation:
     return _formula(term, {name: leaf(each) for name, each in term.ran.symbols.items()})
 
 
-def _in_shapes(term: Term) -> Formula:
+def _in_shapes(term: Term) -> Notation:
     names = {each.id for each in ast.walk(term.ran.shapes) if isinstance(each, ast.Name) and not each.id.isidentifier()}
-    return Formula({name: _words(name) for name in names}, {}, lambda name: name == "()" or name.isidentifier())
+    return Notation({name: _words(name) for name in names}, {}, lambda name: name == "()" or name.isidentifier())
 
 
-def _in_numbers(term: Term) -> Formula | None:
+def _in_numbers(term: Term) -> Notation | None:
     """None where the values are too large to be laid out."""
     leaves = {name: _number(each) for name, each in term.ran.symbols.items()}
     known = {name: each for name, each in leaves.items() if each is not None}
@@ -286,7 +286,7 @@ def _rule(expression: ast.expr) -> Typeset:
     leaves = {name: symbol(name) for name in names - called}
     if len(text_of(expression, {})) > 60:  # it is a program more than a formula
         return code(text_of(expression, {}))
-    return Formula(leaves, {}, lambda name: True).of(expression)
+    return Notation(leaves, {}, lambda name: True).of(expression)
 
 
 def _math(*parts: Typeset) -> str:

@@ -57,7 +57,7 @@ def upright(name: str) -> Typeset:
     return Typeset("", latex, f"<mi mathvariant='normal'>{html.escape(name)}</mi>")
 
 
-class Formula:
+class Notation:
     """How expressions are typeset in which some names are known.
 
     Args:
