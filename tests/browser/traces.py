@@ -89,7 +89,8 @@ class Program:
                         "operand": operand, "node": parent, "formula": rule[operand],
                         "symbols": f"∂{self._called(target)}/∂{self._called(node)}" + f" · {symbol}" * bool(symbol),
                         "numbers": f"{told(g)} · {told(factor)}", "value": {"text": told(g * factor), "shape": "()"},
-                        "before": None, "sum": {"text": told(cotangents[parent]), "shape": "()"} if met else None,
+                        "before": None, "fitted": "",
+                        "sum": {"text": told(cotangents[parent]), "shape": "()"} if met else None,
                     }
                 )  # fmt: skip
             cotangent = {"text": told(g), "shape": "()", "plain": told(g)}
@@ -171,12 +172,13 @@ def broadcast() -> dict[str, Any]:
         node | {"id": 4, "op": "sum", "name": None, "shape": "()", "inputs": [["input", 3]]},
     ]  # fmt: skip
     ones, three = {"text": "(64, 3), all 1", "shape": "(64, 3)"}, {"text": "[64, 64, 64]", "shape": "(3,)"}
-    received = {"symbols": "∂y/∂sum4", "numbers": None, "before": None, "sum": None, "formula": "g"}
+    received = {"symbols": "∂y/∂sum4", "numbers": None, "before": None, "fitted": "", "sum": None, "formula": "g"}
     steps = [
         {"node": 4, "cotangent": {"text": "1", "shape": "()", "plain": "1"}, "rule": "sum(input)",
          "received": [received | {"operand": "input", "node": 3, "formula": "g.expand(input_shape)", "value": ones}]},
         {"node": 3, "cotangent": ones, "rule": "add(input, other)",
-         "received": [received | {"operand": "other", "node": 2, "value": three, "before": ones}]},
+         "received": [received | {"operand": "other", "node": 2, "value": three, "before": ones,
+                       "fitted": "summed from (64, 3) to (3,)"}]},
     ]  # fmt: skip
     groups = {"title": "", "kind": "whole", "open": True, "size": 4, "children": [1, 2, 3, 4]}
     return {"title": "gradient of y by bias", "nodes": nodes, "groups": groups, "target": 4, "editable": False,

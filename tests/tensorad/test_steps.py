@@ -279,7 +279,8 @@ def test_the_trace_is_small_and_complete() -> None:
     assert "plain" not in trace["steps"][1]["cotangent"]
     assert trace["steps"][1]["received"][0] == {
         "operand": "input", "node": 1, "formula": "g · other", "symbols": "∂y/∂v2 · 3", "numbers": None,
-        "value": {"text": "(1000, 100), all 3", "shape": "(1000, 100)"}, "before": None, "sum": None,
+        "value": {"text": "(1000, 100), all 3", "shape": "(1000, 100)"}, "before": None, "fitted": "",
+        "sum": None,
     }  # fmt: skip
     assert trace["title"] == "gradient of y by x"
     assert trace["sources"] == [{"label": "x", "node": 1}]

@@ -13,9 +13,8 @@ def needed(module: str, package: str, purpose: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != module.partition(".")[
-            0
-        ]:  # it is there, but something that it needs is not
+        wanted, missing = module.partition(".")[0], (error.name or "").partition(".")[0]
+        if missing != wanted:  # it is there, but something that it needs is not
             raise
         raise MissingPackageError(f"{purpose} needs a package that is not installed: pip install '{package}'") from None
 

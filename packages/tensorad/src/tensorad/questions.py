@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tensorad.arguments import checked, sources_of
+from tensorad.arguments import check, checked, sources_of
 from tensorad.errors import ArgumentError, ContextError
 from tensorad.jacobians import batch_jacobian, jacobian
 from tensorad.memory import Memory, memory
@@ -128,6 +128,7 @@ class Questions:
         >>> [(node.op, node.inputs) for node in g.graph(y).nodes]
         [(None, []), ('sin', [('input', 1)]), ('mul', [('input', 1), ('other', 2)])]
         """
+        check(target, [], None)
         _, _, nodes = checked(self, target, [target] if sources is None else sources, None)
         if self not in getattr(target.node, "contexts", ()):
             raise not_recorded(self, target)

@@ -1,6 +1,7 @@
 """Where in the user's program something happened: a code object and an instruction, put into words on demand."""
 
 import contextlib
+import functools
 import linecache
 import re
 import sys
@@ -79,6 +80,7 @@ class Asking:
         recording.reset(self.token)
 
 
+@functools.lru_cache(maxsize=100_000)
 def line_number(code: CodeType, instruction: int) -> int:
     """The line of the instruction at byte `instruction` of `code`."""
     for start, end, line in code.co_lines():

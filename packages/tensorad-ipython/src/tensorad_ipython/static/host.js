@@ -21,7 +21,10 @@ function mountTraces(moduleText) {
     };
   }
 
+  const cleanUps = [];
+
   async function mount(page) {
+    for (const cleanUp of cleanUps.splice(0)) cleanUp(); // of the page that was there before
     for (const place of page.querySelectorAll(".tensorad-view:not([data-mounted])")) {
       place.dataset.mounted = "";
       try {
@@ -29,7 +32,7 @@ function mountTraces(moduleText) {
         const module = await import(address);
         const el = document.createElement("div");
         place.append(el);
-        module.default.render({ model: modelOf({ trace, index: -1 }), el });
+        cleanUps.push(module.default.render({ model: modelOf({ trace, index: -1 }), el }));
         place.querySelector(".tensorad-fallback")?.remove();
       } catch (error) {
         console.error("tensorad: a trace cannot be shown", error); // the words that stand there stay

@@ -270,7 +270,7 @@ function labelWidth(edge, flows) {
   const flowing = edge.uses.filter(({ node, operand }) => flows.has(`${node} ${operand}`));
   const steps = Map.groupBy(flowing, (use) => use.node).values(); // one node's turn at a time
   const labels = [edgeLabel(edge, edge.uses), ...Array.from(steps, (uses) => edgeLabel(edge, uses, flows))];
-  return Math.max(...labels.map((label) => widthOf(label, "650 11.5px"))) + 8;
+  return labels.reduce((widest, label) => Math.max(widest, widthOf(label, "650 11.5px")), 0) + 8;
 }
 
 /** Gives everything that is seen its place. Inputs stand at the top, the target at the bottom. */
@@ -329,7 +329,7 @@ function leavesBeside(seen) {
   return beside;
 }
 
-const sideWidth = (leaves) => Math.max(...leaves.map((leaf) => leaf.gap + leaf.width));
+const sideWidth = (leaves) => leaves.reduce((widest, leaf) => Math.max(widest, leaf.gap + leaf.width), 0);
 const rowsOf = (leaves) => Math.ceil(leaves.length / 2);
 
 /** The room that a thing needs with the leaves beside it; it stands in its middle. */
@@ -740,8 +740,7 @@ function equation(...lines) {
 function operandPart(record, each, find) {
   const node = record.nodes.get(each.node);
   const name = html("button", { type: "button", class: "link", click: () => find(each.node) }, nameOf(node));
-  const { before, value, sum } = each;
-  const how = before && (before.shape === value.shape ? "cast" : `summed from ${before.shape} to ${value.shape}`);
+  const { before, value, sum, fitted } = each;
   return html("div", { class: "operand" },
     html("div", {}, name, html("span", { class: "label" }, ` receives, as ${each.operand}`)),
     equation(
@@ -749,7 +748,7 @@ function operandPart(record, each, find) {
       each.symbols && ["=", html("code", {}, each.symbols)],
       each.numbers && ["=", html("code", {}, each.numbers)],
       before && ["=", shown(before)],
-      before && ["→", html("span", { class: "label" }, how)],
+      fitted && ["→", html("span", { class: "label" }, fitted)],
       ["=", shown(value)],
       sum && ["+", html("span", { class: "label" }, "what it had from other paths")],
       sum && ["=", shown(sum)]));
@@ -843,8 +842,8 @@ function iconButton(icon, label, press) {
 
 /** Buttons, a slider, play and its pace: all of them call `go` with the number of a step. */
 class Controls {
-  constructor(last, labelOf, current, go) {
-    Object.assign(this, { last, labelOf, current, go, timer: null });
+  constructor(last, labelOf, current, go, stopped) {
+    Object.assign(this, { last, labelOf, current, go, stopped, timer: null });
     this.first = iconButton("first", "before the first step", () => this.move(-1));
     this.back = iconButton("back", "one step back", () => this.move(this.current() - 1));
     this.player = iconButton("play", "play", () => this.play());
@@ -883,8 +882,10 @@ class Controls {
 
   stop() {
     clearTimeout(this.timer);
-    if (this.playing) this.look("play");
+    if (!this.playing) return;
+    this.look("play");
     this.timer = null;
+    this.stopped();
   }
 
   look(icon) {
@@ -950,7 +951,8 @@ class Board {
     this.detail = html("section", { "aria-label": "the chosen box" });
     this.trouble = html("div", { class: "trouble", role: "alert" });
     const labelOf = (index) => spoken(record, index);
-    const controls = () => new Controls(this.last, labelOf, () => this.index, (index) => this.go(index));
+    const go = (index) => this.go(index);
+    const controls = () => new Controls(this.last, labelOf, () => this.index, go, () => this.save());
     this.controls = record.stepped ? controls() : null;
     this.assemble();
     const tell = (thing) => {
@@ -988,8 +990,13 @@ class Board {
     const inside = Math.max(-1, Math.min(this.last, index));
     if (inside === this.index) return;
     this.model.set("index", inside); // the host answers with change:index, at once
-    this.model.save_changes();
+    if (!this.controls.playing || Date.now() - this.saved > 250) this.save(); // not at each step of a quick play
     this.show(inside);
+  }
+
+  save() {
+    this.saved = Date.now();
+    this.model.save_changes();
   }
 
   show(index) {
@@ -1021,7 +1028,7 @@ class Board {
 
   /** Keys anywhere inside. No notebook should take them for its own. */
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape") return;
     event.stopPropagation();
     const typing = event.target.matches(".edit, select");
     if (!this.controls || typing || event.defaultPrevented) return;

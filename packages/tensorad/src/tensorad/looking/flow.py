@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from tensorad.errors import MissingPackageError
+from tensorad.errors import ArgumentError, MissingPackageError
 from tensorad.looking.formats import Saved
 from tensorad.looking.graph import GraphNode
 from tensorad.looking.walk import Walk
@@ -114,6 +114,8 @@ def flow(context: "Grad", target: Any, sources: Any, cotangent: Any = None) -> F
     """Run a backward pass and measure the cotangents on its way; none is kept."""
     walk = Walk(context, target, sources, cotangent)
     described = walk.recorded.described
+    if target.data.is_meta:
+        raise ArgumentError("a meta tensor has no values, and so its gradient has no size")
     reference = _measured(next(iter(walk.cotangents.values())))[0] or 1.0
     nodes: list[Size] = []
     while node := walk.on():
@@ -126,10 +128,10 @@ def flow(context: "Grad", target: Any, sources: Any, cotangent: Any = None) -> F
 
 def _size(label: str, node: GraphNode, g: Any, reference: float) -> Size:
     norm, entries, zeros, strange = _measured(g)
-    state = "not finite" if strange else "dead" if zeros == entries else ""
-    if not state:
+    state = "not finite" if strange else "dead" if zeros == entries and (entries or g is None) else ""
+    if not state and entries:
         state = "vanishing" if norm < SMALL * reference else "exploding" if norm > LARGE * reference else ""
-    return Size(label, node, norm, zeros / entries if entries else 1.0, strange, state)
+    return Size(label, node, norm, zeros / entries if entries else float(g is None), strange, state)
 
 
 def _measured(g: Any) -> tuple[float, int, int, int]:
@@ -138,14 +140,14 @@ def _measured(g: Any) -> tuple[float, int, int, int]:
     tensors: list[torch.Tensor] = [
         each.data if isinstance(each, Tensor) else each for each in parts if each is not None
     ]
-    square, entries, zeros, strange = 0.0, 0, 0, 0
+    norm, entries, zeros, strange = 0.0, 0, 0, 0
     for each in tensors:
         finite = each.isfinite()
-        square += each.where(finite, 0).abs().double().square().sum().item()
+        norm = math.hypot(norm, torch.linalg.vector_norm(each.where(finite, 0).abs().double()).item())
         entries += each.numel()
         zeros += each.numel() - int(each.count_nonzero())
         strange += each.numel() - int(finite.sum())
-    return math.sqrt(square), entries, zeros, strange
+    return norm, entries, zeros, strange
 
 
 def _some(sizes: Sequence[Size]) -> list[str]:

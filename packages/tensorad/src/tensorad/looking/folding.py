@@ -14,6 +14,8 @@ from itertools import groupby
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from tensorad.looking.program import text_of
+from tensorad.looking.values import printable
 from tensorad.node import Node
 from tensorad.site import name_of, name_of_context
 
@@ -42,6 +44,13 @@ class Group:
     parts: "list[int | Group]" = field(default_factory=list)
     open: bool = False
 
+    def renumber(self, numbers: dict[int, int]) -> None:
+        """Let nodes have other numbers."""
+        for part in self.parts:
+            if isinstance(part, Group):
+                part.renumber(numbers)
+        self.parts = [part if isinstance(part, Group) else numbers[part] for part in self.parts]
+
     @property
     def numbers(self) -> list[int]:
         """The numbers of all nodes in it."""
@@ -51,10 +60,9 @@ class Group:
 def folded(recorded: "Recorded") -> Group:
     """The groups of what was recorded."""
     made = [node for node in recorded.nodes if recorded.made(node)]
+    arranger = _Arranger(made, recorded.numbers)
     large = len(recorded.nodes) > SEEN
-    chains = {node: contexts_of(node) for node in made}
-    boxes = len({*chains.values()}) > 1  # if all is of one context, there is nothing to tell apart
-    whole = Group("", "whole", _of_contexts(made, recorded.numbers, chains, 0, large, boxes), open=True)
+    whole = Group("", "whole", arranger.by_context(_looped_whole(made) if large else made, 0), open=True)
     _place_leaves(whole, recorded)
     _name_modules(whole, {recorded.numbers[node]: name for node, name in recorded.names.items()
                           if node in recorded.numbers and not recorded.made(node)})  # fmt: skip
@@ -70,35 +78,58 @@ def contexts_of(node: Node) -> tuple[Any, ...]:
     return tuple([entry for entry in contexts.entries if entry in contexts and hasattr(entry, "gradient")])
 
 
-def _of_contexts(
-    nodes: Sequence[Node], numbers: dict[Node, int], chains: dict[Node, Any], depth: int, large: bool, boxes: bool
-) -> list[Any]:
-    """The nodes by the context at that depth, and within each by the next."""
-    found: list[Any] = []
-    for context, span in _runs(
-        nodes, lambda node: chains[node][depth] if boxes and len(chains[node]) > depth else None
-    ):
-        if context is None:
-            found += _of_questions(span, numbers, large)
-        else:
-            parts = _of_contexts(span, numbers, chains, depth + 1, large, boxes)
-            found.append(Group(name_of_context(context), "context", parts))
-    return found
+class _Arranger:
+    """Puts nodes, and loops of them, into groups: by context, within these by what was asked for, then by function."""
 
+    def __init__(self, made: Sequence[Node], numbers: dict[Node, int]) -> None:
+        self.numbers = numbers
+        self.chains = {node: contexts_of(node) for node in made}
+        self.boxes = len({*self.chains.values()}) > 1  # if all is of one context, there is nothing to tell apart
+        self.grouped = len(made) > SEEN
 
-def _of_questions(nodes: Sequence[Node], numbers: dict[Node, int], large: bool) -> list[Any]:
-    """What was recorded while a derivative was worked out, by the line that asked for it; the rest as it is."""
-    found: list[Any] = []
-    for asked, span in _runs(nodes, lambda node: getattr(node.contexts, "site", None)):
-        parts: list[Any] = _of_loops(span, numbers) if large else [numbers[node] for node in span]
-        found += [Group(_question(asked), "gradient", parts)] if asked and len(span) > 1 else parts
-    return found
+    def by_context(self, items: Sequence[Any], depth: int) -> list[Any]:
+        """Items by the context at that depth, and within each by the next."""
+        found: list[Any] = []
+        for context, span in _runs(items, lambda item: self._context(item, depth)):
+            if context is None:
+                found += self._by_question(span, depth)
+            else:
+                parts = self.by_context(span, depth + 1)
+                found.append(Group(printable(name_of_context(context)), "context", parts))
+        return found
 
+    def _context(self, item: Any, depth: int) -> Any:
+        """The context at that depth of a node, or of all of a loop."""
+        chains = [self.chains[node] for node in _nodes([item])] if self.boxes else []
+        found = {chain[depth] if len(chain) > depth else None for chain in chains}
+        return found.pop() if len(found) == 1 else None
 
-def _question(site: Any) -> str:
-    from tensorad.looking.program import text_of
+    def _by_question(self, items: Sequence[Any], depth: int) -> list[Any]:
+        """What was recorded while a derivative was worked out, by the line that asked for it; the rest by function."""
+        found: list[Any] = []
+        for asked, span in _runs(items, _asked):
+            parts = self._by_function(span, depth)
+            found += [Group(text_of(asked) or "a derivative", "gradient", parts)] if asked and len(span) > 1 else parts
+        return found
 
-    return text_of(site) or "a derivative"
+    def _by_function(self, items: Sequence[Any], depth: int) -> list[Any]:
+        """Items as numbers and groups, with those together that one function of the user's made."""
+        found: list[Any] = []
+        for function, span in _runs([each for item in items for each in _worth_folding(item)], _function):
+            parts = [self._round(item, depth) if isinstance(item, _Loop) else self.numbers[item] for item in span]
+            in_group = function and len(parts) > 1 and self.grouped
+            found += [Group(function, "function", parts)] if in_group else parts
+        return found
+
+    def _round(self, loop: "_Loop", depth: int) -> Group:
+        """The group of a loop, with a group for each round, unless a round is one node."""
+        rounds = [self.by_context(each, depth) for each in loop.rounds]
+        title = f"{len(rounds)} × {_gist([*_nodes(loop.rounds[0])])}"
+        if len(rounds[0]) == 1 and isinstance(rounds[0][0], int):
+            return Group(title, "repeat", [part for parts in rounds for part in parts])
+        alone = all(len(parts) == 1 and parts[0].kind == "function" for parts in rounds)  # a call of a function
+        return Group(title, "repeat", [Group(f"round {place}", "round", parts[0].parts if alone else parts)
+                                       for place, parts in enumerate(rounds, 1)])  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -109,15 +140,22 @@ class _Loop:
     token: Any
 
 
-def _of_loops(nodes: Sequence[Node], numbers: dict[Node, int]) -> list[Any]:
+def _looped_whole(nodes: Sequence[Node]) -> list[Any]:
+    """Nodes with everything that is repeated put together, loops in loops."""
     items: list[Any] = list(nodes)
     while (fewer := _looped(items)) is not items:
         items = fewer
-    return _of_functions(items, numbers)
+    return items
+
+
+def _asked(item: Any) -> Any:
+    """The line that asked for the derivative while a node was recorded, or all of a loop."""
+    found = {getattr(node.contexts, "site", None) for node in _nodes([item])}
+    return found.pop() if len(found) == 1 else None
 
 
 def _token(item: Any) -> Any:
-    return item.token if isinstance(item, _Loop) else (item.op, item.site)
+    return item.token if isinstance(item, _Loop) else (item.op, item.site, len(item.contexts))
 
 
 def _looped(items: list[Any]) -> list[Any]:
@@ -157,35 +195,15 @@ def _next_places(tokens: list[Any]) -> list[int]:
     return found
 
 
-def _of_functions(items: Sequence[Any], numbers: dict[Node, int]) -> list[Any]:
-    """Nodes and loops as numbers and groups, with those together that one function of the user's made."""
-    found: list[Any] = []
-    for function, span in _runs([each for item in items for each in _worth_folding(item)], _function):
-        parts = [_round(item, numbers) if isinstance(item, _Loop) else numbers[item] for item in span]
-        found += [Group(function, "function", parts)] if function and len(parts) > 1 else parts
-    return found
-
-
 def _worth_folding(item: Any) -> list[Any]:
     """A loop as it is if it is long; else the nodes that it made."""
     nodes = [*_nodes([item])]
     return [item] if len(nodes) >= _WORTH else nodes
 
 
-def _round(loop: _Loop, numbers: dict[Node, int]) -> Group:
-    """The group of a loop, with a group for each round, unless a round is one node."""
-    rounds = [_of_functions(each, numbers) for each in loop.rounds]
-    title = f"{len(rounds)} × {_gist(list(_nodes(loop.rounds[0])))}"
-    if len(rounds[0]) == 1 and isinstance(rounds[0][0], int):
-        return Group(title, "repeat", [part for parts in rounds for part in parts])
-    alone = all(len(parts) == 1 for parts in rounds)  # a call of a function, say
-    return Group(title, "repeat", [Group(f"round {place}", "round", parts[0].parts if alone else parts)
-                                   for place, parts in enumerate(rounds, 1)])  # fmt: skip
-
-
 def _gist(nodes: Sequence[Node]) -> str:
     """What a round of a loop does: the function it calls, or else its ops."""
-    for node in nodes:
+    for node in nodes if len(nodes) > 1 else ():
         if _function(node) and not _in_loop(*node.site):
             return _function(node)
     ops = [f"{count} {name}" if count > 1 else name for name, count in Counter(map(name_of, nodes)).items()]
@@ -213,8 +231,8 @@ def _function(item: Any) -> str:
     if isinstance(item, _Loop):
         names = {_function(each) for each in item.rounds[0]}
         return names.pop() if len(names) == 1 else ""
-    name = item.site[0].co_qualname.split("<locals>.")[-1] if item.site else "<module>"
-    return "" if name.startswith("<") else name
+    names = item.site[0].co_qualname.split(".<locals>.") if item.site else []
+    return next((name for name in reversed(names) if not name.startswith("<")), "")
 
 
 def _runs(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, list[Any]]]:
@@ -223,18 +241,20 @@ def _runs(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any
 
 
 def _place_leaves(whole: Group, recorded: "Recorded") -> None:
-    """Put each leaf into the innermost group with all that uses it, but into no context: none has recorded it."""
+    """Put each leaf into the innermost group with all that uses it; into a context only if it was made in there."""
     above = dict(_paths(whole, ()))
     users: dict[int, list[int]] = {recorded.numbers[node]: [] for node in recorded.nodes if not recorded.made(node)}
     for node in recorded.nodes:
         for parent in node.parents if recorded.made(node) else ():
             if parent in recorded.numbers and not recorded.made(parent):
                 users[recorded.numbers[parent]].append(recorded.numbers[node])
+    born = {number: node.number for node, number in recorded.numbers.items()}
     before: dict[Group, dict[Any, list[int | Group]]] = {}  # by group and by its part that uses them first: the leaves
     for leaf, found in users.items():
         group, path = whole, above[found[0]] if found else ()
         for level in zip(*[above[user] for user in found], strict=False):
-            if len({*level}) > 1 or level[0].kind == "context":
+            outside = level[0].kind == "context" and born[leaf] < born[level[0].numbers[0]]
+            if len({*level}) > 1 or outside:
                 break
             group = level[0]
         inside = path[path.index(group) + 1 :] if group in path else path

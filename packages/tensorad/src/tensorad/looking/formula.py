@@ -37,8 +37,9 @@ class Symbol:
 
     @property
     def numbers(self) -> str | None:
-        """The value, if it is small enough to be written into a line."""
-        if self.data is None or self.data.numel() > _INLINE:
+        """The value, if it is real, and small enough to be written into a line."""
+        # Cotangents of complex values are conjugated for users, and inside they are not: numbers would not agree.
+        if self.data is None or self.data.numel() > _INLINE or self.data.is_complex():
             return None
         return factor(written(self.data))
 

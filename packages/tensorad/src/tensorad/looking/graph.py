@@ -11,7 +11,7 @@ from tensorad.backward import between
 from tensorad.looking.folding import Group, contexts_of, folded
 from tensorad.looking.formats import Pictures
 from tensorad.looking.program import argument_names, assigned, text_of, user_frame, variables
-from tensorad.looking.values import shown
+from tensorad.looking.values import printable, shown
 from tensorad.node import Node
 from tensorad.rule import formulas_of
 from tensorad.several import Shapes
@@ -90,6 +90,12 @@ class Recorded:
         in_text = {node: name for each in made for node, name in argument_names(each) if not self.made(node)}
         self.names = in_text | self.names | assigned(made)
         self.names |= {node: node.name for node in self.nodes if node.name}
+        self.names = {node: printable(str(name)) for node, name in self.names.items()}
+        self.groups = folded(self)
+        order = self.groups.numbers  # as it is read: a leaf stands just before the group that uses it first
+        self.groups.renumber({before: number for number, before in enumerate(order, 1)})
+        self.nodes = [self.nodes[number - 1] for number in order]
+        self.numbers = {node: number for number, node in enumerate(self.nodes, 1)}
         self.symbols = _symbols(self.nodes, self.names)
 
     def _in_order(self, reached: Sequence[Node]) -> list[Node]:
@@ -111,7 +117,7 @@ class Recorded:
         nodes = [self.described(node) for node in self.nodes]
         found = [(self.names.get(node) or f"#{self.numbers[node]}", self.numbers[node])
                  for node in sources if node in self.numbers]  # fmt: skip
-        return Graph(target, nodes, folded(self), self.numbers[self.target], found)
+        return Graph(target, nodes, self.groups, self.numbers[self.target], found)
 
     def described(self, node: Node) -> GraphNode:
         number, name, value = self.numbers.get(node, 0), self.names.get(node), self.values.get(node)
@@ -127,7 +133,7 @@ class Recorded:
 
 def contexts_named(node: Node) -> tuple[str, ...]:
     """What the contexts are called that recorded a node, the outermost first."""
-    return tuple(map(name_of_context, contexts_of(node)))
+    return tuple([printable(name_of_context(each)) for each in contexts_of(node)])
 
 
 def operands_of(node: Node) -> list[tuple[str, Any]]:

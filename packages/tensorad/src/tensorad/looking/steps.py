@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from tensorad.arguments import fitting
@@ -80,7 +81,9 @@ class Received:
     def __str__(self) -> str:
         numbers = self.numbers
         value = shown(self.value)
-        text = f"{self.node.symbol} receives {self.symbols}" + f" = {numbers}" * (numbers not in (None, factor(value)))
+        text = f"{self.node.symbol} receives {self.symbols}" + f" = {numbers}" * (
+            numbers not in (None, value, factor(value))
+        )
         met = f", and {shown(self.before)} from before: {shown(self.total)}" if self.before is not None else ""
         return f"{text} = {value}" + f", {self.fitted}" * bool(self.fitted) + met
 
@@ -89,7 +92,7 @@ class Received:
         return {
             "operand": self.operand, "node": self.node.number, "formula": self.formula, "symbols": self.symbols,
             "numbers": self.numbers, "value": _data_of(self.value),
-            "before": _data_of(self.returned) if self.unbroadcast else None,
+            "before": _data_of(self.returned) if self.unbroadcast else None, "fitted": self.fitted,
             "sum": None if self.before is None else _data_of(self.total),
         }  # fmt: skip
 
@@ -168,9 +171,11 @@ class Steps(Saved):
         graph: what is walked through.
     """
 
-    def __init__(self, context: "Grad", target: Any, sources: Any, cotangent: Any = None) -> None:
+    def __init__(
+        self, context: "Grad", target: Any, sources: Any, cotangent: Any = None, earlier: Walk | None = None
+    ) -> None:
         self._asked = context, target, sources, cotangent
-        self._walk = Walk(context, target, sources, cotangent)
+        self._walk = Walk(context, target, sources, cotangent, earlier)
         self.graph: Graph = self._walk.recorded.graph(list(self._walk.labels.values()))
         self._records: list[_Record] = []
         self._failed = ""  # the error that the pass ended with
@@ -181,7 +186,10 @@ class Steps(Saved):
     def __iter__(self) -> Iterator[Step]:
         return (self[place] for place in range(len(self)))
 
-    def __getitem__(self, number: int) -> Step:
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(len(self)))]
+        number = index(number)
         if not -len(self) <= number < len(self):
             raise IndexError(f"there are {len(self)} steps, from 0 on, and not {number}")
         number %= len(self)
@@ -238,7 +246,7 @@ class Steps(Saved):
 
     def changed(self, number: int, cotangent: Any) -> "Steps":
         """The same pass from the start, with another cotangent at one step, and what was changed before that one."""
-        again = Steps(*self._asked)
+        again = Steps(*self._asked, earlier=self._walk)
         for place, record in enumerate(self._records[:number]):
             if record.changed:
                 again.change(place, presented(record.cotangent))

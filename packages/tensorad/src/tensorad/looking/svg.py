@@ -129,8 +129,7 @@ def _rectangle(parent: Xml.Element, box: tuple[float, float, float, float], roun
 
 def _add(parent: Xml.Element, tag: str, more: Any = None, x: str = "", y: str = "", text: str = "") -> Xml.Element:
     element = Xml.SubElement(parent, tag, {**(more or {}), **({"x": x, "y": y} if x else {})})
-    # XML has no way to write most control characters.
-    element.text = "".join(each if each.isprintable() or each == "\n" else "�" for each in text) or None
+    element.text = text or None
     return element
 
 

@@ -16,6 +16,11 @@ def number(value: complex) -> str:
     return f"{value + 0.0:.6g}" if isinstance(value, float | complex) else str(value)
 
 
+def printable(text: str) -> str:
+    """Text without what would move a cursor, end a line, or not fit into a file."""
+    return "".join(each if each.isprintable() else "�" for each in text)
+
+
 def factor(text: str) -> str:
     """A number as a factor: a negative one in brackets."""
     return f"({text})" if text.startswith("-") else text

@@ -36,7 +36,8 @@ class Contribution:
 class Walk:
     """The backward pass from a target to sources, not yet begun.
 
-    All of it belongs to the line that asked for it, and is recorded by the contexts that were open there.
+    All of it belongs to the line that asked for it, and is recorded by the contexts that were open there; one that is
+    walked through again belongs to where the earlier one did.
 
     Attributes:
         recorded: what the context recorded on the way to the target.
@@ -46,13 +47,15 @@ class Walk:
         labels: what the sources are called -> their nodes.
     """
 
-    def __init__(self, context: "Grad", target: Any, sources: Any, cotangent: Any) -> None:
+    def __init__(
+        self, context: "Grad", target: Any, sources: Any, cotangent: Any, earlier: "Walk | None" = None
+    ) -> None:
         self.wanted, self.structure, nodes = checked(context, target, sources, None)
         self.context, self.target, self.sources, self.seed = context, target, sources, cotangent
-        contexts = recording.get()
-        self.contexts = Contexts(contexts.entries, caller()) if contexts else contexts
+        contexts = earlier.contexts if earlier else recording.get()
+        self.contexts = contexts if earlier or not contexts else Contexts(contexts.entries, caller())
         node: Any = target.node or target.leaf()
-        self.recorded = Recorded(context, node, None)
+        self.recorded = earlier.recorded if earlier else Recorded(context, node, None)
         self.cotangents: dict[Node, Any] = {node: seed_of(target, cotangent, contexts)}
         way = between(context, node, nodes)
         self.length = len(way[0])
@@ -60,11 +63,9 @@ class Walk:
         self._loop = stepwise(way, self.cotangents, nodes, _looking_on(self.cotangents, self.contributions))
         self.labels: dict[str, Any] = {}
         for path, each in zip(tree.paths(sources), self.wanted, strict=True):
-            label = self.recorded.names.get(each.node) or f"source{path}"
-            # Where several have one name, each has a symbol of its own.
-            self.labels[self.recorded.symbols.get(each.node, f"source{path}") if label in self.labels else label] = (
-                each.node
-            )
+            self.labels[
+                self.recorded.symbols.get(each.node) or self.recorded.names.get(each.node) or f"source{path}"
+            ] = each.node
 
     def on(self) -> Node | None:
         """Go on to the next stop: the node whose turn it is; None at the end."""
