@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tensorad.call import Op
-from tensorad.looking.formats import Saved
 from tensorad.looking.formula import Formula, Symbol, derivative
 from tensorad.looking.graph import GraphNode
 from tensorad.looking.ran import plain
+from tensorad.looking.saved import Saved
 from tensorad.looking.steps import Steps
 from tensorad.looking.values import shown
 from tensorad.node import Node

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from tensorad.errors import ArgumentError, MissingPackageError
-from tensorad.looking.formats import Saved
 from tensorad.looking.graph import GraphNode
+from tensorad.looking.saved import Saved
 from tensorad.looking.walk import Walk
 from tensorad.notebook import needed
 from tensorad.several import Parts

@@ -1,7 +1,6 @@
 """A rule as it ran, written down: in the program's symbols, in shapes, in numbers."""
 
 import ast
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from tensorad.looking.graph import Recorded, operands_of
 from tensorad.looking.ran import Opaque, Ran, as_it_ran, evaluated, plain
 from tensorad.looking.values import factor, number, shape_of, written
 from tensorad.node import Node
-from tensorad.rule import mathematics, simplified
+from tensorad.rule import copied, mathematics, simplified
 
 _INLINE = 4  # entries of a value that is written into a line of text
 _MATRIX = 9  # entries of a value that is laid out as a matrix
@@ -93,7 +92,7 @@ def formula_of(recorded: Recorded, node: Node, place: int, g: Any, wanted: set[i
     used = {part.id for part in ast.walk(ran.expression) if isinstance(part, ast.Name)} & ran.values.keys()
     symbols = {name: _symbol(names.get(name, name), ran.values[name]) for name in used}
     symbols |= {"g": derivative(recorded, node, g)} if "g" in used else {}
-    shapes = _shapes(copy.deepcopy(ran.expression), ran)
+    shapes = _shapes(copied(ran.expression), ran)
     shape = _computed_shape(ran.expression, ran) if node.op.joint else None
     notes = [f"{name}: {text}" for name, text in ran.helpers.items()]
     expression, shapes = (simplified(_Held().visit(part)) for part in (ran.expression, shapes))
@@ -170,7 +169,7 @@ class _InShapes(ast.NodeTransformer):
 def text_of(expression: ast.expr, leaves: Leaves) -> str:
     """An expression as text, with names written as `leaves` says: whatever these are, they stand as they are."""
     writer = _Writer(leaves)
-    text = mathematics(writer.visit(copy.deepcopy(expression)))
+    text = mathematics(writer.visit(copied(expression)))
     for sign in ("ᵀ", "ᴴ"):
         text = text.replace(f".{sign}", sign)
     for place, leaf in enumerate(writer.texts):

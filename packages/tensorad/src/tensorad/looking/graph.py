@@ -1,7 +1,7 @@
 """`g.graph(target)`: what a context recorded on the way to a target, as plain data."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,8 +9,11 @@ import torch
 
 from tensorad.backward import between
 from tensorad.looking.folding import Group, contexts_of, folded
-from tensorad.looking.formats import Pictures
+from tensorad.looking.formats import dot, mermaid, printed, trace
 from tensorad.looking.program import argument_names, assigned, text_of, user_frame, variables
+from tensorad.looking.saved import Saved
+from tensorad.looking.seen import Seen
+from tensorad.looking.svg import svg
 from tensorad.looking.values import printable, shown
 from tensorad.node import Node
 from tensorad.rule import formulas_of
@@ -55,7 +58,7 @@ class GraphNode(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class Graph(Pictures):
+class Graph(Saved):
     """The nodes, in the order in which they were made, and how they are grouped: print it, save it, go through it.
 
     Attributes:
@@ -70,6 +73,32 @@ class Graph(Pictures):
     groups: Group
     target: int
     sources: list[tuple[str, int]]
+
+    def __repr__(self) -> str:
+        return "\n".join(printed(Seen(self, whole=False)))
+
+    def to_dot(self, *, whole: bool = False) -> str:
+        """The graph in Graphviz's language, folded as it is printed, or `whole`."""
+        return dot(Seen(self, whole))
+
+    def to_mermaid(self, *, whole: bool = False) -> str:
+        """The graph in Mermaid's language, folded as it is printed, or `whole`."""
+        return mermaid(Seen(self, whole))
+
+    def to_svg(self, *, whole: bool = False) -> str:
+        """The graph as a picture, folded as it is printed, or `whole`.
+
+        Raises:
+            MissingPackageError: without the package that lays graphs out: `pip install 'tensorad[pictures]'`.
+        """
+        return svg(Seen(self, whole))
+
+    def trace(self) -> dict[str, Any]:
+        """The graph as plain data for a page: lists, dicts, numbers and text, as JSON has them."""
+        return trace(self)
+
+    def _forms(self) -> dict[str, Callable[[], str | bytes]]:
+        return super()._forms() | {".svg": self.to_svg, ".dot": self.to_dot, ".mmd": self.to_mermaid}
 
 
 class Recorded:

@@ -7,7 +7,6 @@ read like a program, whose tests are answered with the values of this run.
 
 import ast
 import contextlib
-import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tensorad.call import Op
-from tensorad.rule import LONGEST, expression_of, mathematics, syntax_of
+from tensorad.rule import LONGEST, copied, expression_of, mathematics, syntax_of
 from tensorad.several import Outputs, Parts, part
 from tensorad.tensor import Tensor
 
@@ -59,7 +58,7 @@ def as_it_ran(op: Op, place: int, g: Any, saved: Mapping[str, Any]) -> Ran:
         known = {name: plain(value) for name, value in saved.items() if _holds_tensors(plain(value))}
     for depth in (_DEPTH, 1, 0):
         found = _ran(function, given, known, depth, place if op.joint else None)
-        if len(mathematics(copy.deepcopy(found.expression))) <= LONGEST:
+        if len(mathematics(copied(found.expression))) <= LONGEST:
             break
     return found  # pyright: ignore[reportPossiblyUnbound]
 
@@ -140,7 +139,7 @@ class _Late:
 def evaluated(expression: ast.expr, scope: dict[str, Any], names: Mapping[str, Callable[[], Any]]) -> Any:
     """The value of an expression in which constants may be anything."""
     objects = _Objects()
-    expression = objects.visit(copy.deepcopy(expression))
+    expression = objects.visit(copied(expression))
     used = {each.id for each in ast.walk(expression) if isinstance(each, ast.Name)}
     code = compile(ast.fix_missing_locations(ast.Expression(expression)), "<as it ran>", "eval")
     return eval(code, scope | objects.found | {name: names[name]() for name in used & names.keys()})
@@ -194,7 +193,7 @@ class _Reader:
         syntax = syntax_of(function)
         frame = _Frame(self, self.scope_of(function), symbols, late, depth)
         if isinstance(syntax, ast.Lambda):
-            return frame.visit(copy.deepcopy(syntax.body))
+            return frame.visit(copied(syntax.body))
         return None if syntax is None else frame.run(syntax.body)
 
 
@@ -209,7 +208,7 @@ class _Frame(ast.NodeTransformer):
         for each in body:
             match each:
                 case ast.Return(value=ast.expr() as value):
-                    return self.visit(copy.deepcopy(value))
+                    return self.visit(copied(value))
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self.bind(name, value)
                 case ast.Assign(targets=[ast.Tuple(elts=names)], value=value):
@@ -218,7 +217,7 @@ class _Frame(ast.NodeTransformer):
                     parts = [ast.Subscript(value, ast.Constant(place), ast.Load()) for place in range(len(names))]
                     if isinstance(value, ast.Tuple):
                         parts = value.elts
-                    symbols = [self.visit(copy.deepcopy(part)) for part in parts]
+                    symbols = [self.visit(copied(part)) for part in parts]
                     bound = [*zip([ast.unparse(name) for name in names], symbols, map(self.later, parts), strict=True)]
                     for each_bound in bound:
                         self.set(*each_bound)
@@ -235,7 +234,7 @@ class _Frame(ast.NodeTransformer):
         return None
 
     def bind(self, name: str, expression: ast.expr) -> None:
-        self.set(name, self.visit(copy.deepcopy(expression)), self.later(expression))
+        self.set(name, self.visit(copied(expression)), self.later(expression))
 
     def set(self, name: str, symbol: ast.expr, late: Any) -> None:
         self.symbols, self.late = self.symbols | {name: symbol}, self.late | {name: late}
@@ -284,7 +283,7 @@ class _Frame(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> Any:
         if node.id in self.symbols:
-            return copy.deepcopy(self.symbols[node.id])
+            return copied(self.symbols[node.id])
         self.reader.scope.setdefault(node.id, self.named(node.id))
         return node
 
@@ -302,7 +301,7 @@ class _Frame(ast.NodeTransformer):
 
     def is_idle(self, mask: ast.expr) -> bool:
         """Whether it is a guard against a division by zero, which was not needed."""
-        match self.visit(copy.deepcopy(mask)):
+        match self.visit(copied(mask)):
             case ast.Compare(ops=[ast.Eq()], comparators=[ast.Constant(value=0)]):
                 return not self.value(mask).any()
             case _:
@@ -350,12 +349,12 @@ class _Frame(ast.NodeTransformer):
             return None
         for each in node.args:
             if not isinstance(each, ast.Starred):
-                args.append((self.visit(copy.deepcopy(each)), self.later(each)))
+                args.append((self.visit(copied(each)), self.later(each)))
                 continue
             for item in self.value(each.value):
                 name = list(signature.parameters)[len(args)]
                 args.append((self.reader.literal(item, name), lambda item=item: item))
-        keywords = {str(each.arg): (self.visit(copy.deepcopy(each.value)), self.later(each.value))
+        keywords = {str(each.arg): (self.visit(copied(each.value)), self.later(each.value))
                     for each in node.keywords}  # fmt: skip
         bound: Any = signature.bind(*args, **keywords)
         given = {name: (constant(each.default), lambda value=each.default: value)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tensorad.arguments import fitting
 from tensorad.errors import ArgumentError, ContextError
-from tensorad.looking.formats import Saved
 from tensorad.looking.formula import Formula, formula_of
 from tensorad.looking.graph import Graph, GraphNode, operands_of
+from tensorad.looking.saved import Saved
 from tensorad.looking.values import FEW, factor, shape_of, shown, written
 from tensorad.looking.walk import Contribution, Walk, presented
 from tensorad.node import Node

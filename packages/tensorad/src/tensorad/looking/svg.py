@@ -5,31 +5,31 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 from tensorad.looking.folding import Group
-from tensorad.looking.formats import Seen
+from tensorad.looking.seen import Seen
 from tensorad.notebook import needed
 
 _LINE, _LETTER, _PADDING, _HEADER = 15, 6.6, 10, 18  # in pixels, for text of 11 pixels
 _LONGEST = 44  # letters in a line: of a longer one, the middle is left out
 _STYLE = """
-svg { font: 11px ui-sans-serif, system-ui, sans-serif; background: #ffffff; color: #1f2933 }
-text { fill: currentColor; text-anchor: middle }
-.small { font-size: 10px; opacity: 0.75 }
-.box { fill: none; stroke: currentColor; stroke-opacity: 0.35; stroke-dasharray: 4 3 }
-.title { text-anchor: start; font-size: 10px; font-weight: 600; opacity: 0.8 }
-.edge { fill: none; stroke: currentColor; stroke-opacity: 0.55; stroke-width: 1.2 }
-.arrow { fill: currentColor; fill-opacity: 0.7 }
-.node rect { fill: #dbe7f5; stroke: #3b6ea5 }
-.leaf rect { fill: #f3eee3; stroke: #8a7a50 }
-.source rect { fill: #fbe3c0; stroke: #b3701c; stroke-width: 2 }
-.target rect { fill: #d6eedb; stroke: #2f7d45; stroke-width: 2 }
-.folded rect { fill: #ebe6f5; stroke: #6a4fa0; stroke-width: 1.5 }
+.tensorad-graph { font: 11px ui-sans-serif, system-ui, sans-serif; background: #ffffff; color: #1f2933 }
+.tensorad-graph text { fill: currentColor; text-anchor: middle }
+.tensorad-graph .small { font-size: 10px; opacity: 0.75 }
+.tensorad-graph .box { fill: none; stroke: currentColor; stroke-opacity: 0.35; stroke-dasharray: 4 3 }
+.tensorad-graph .title { text-anchor: start; font-size: 10px; font-weight: 600; opacity: 0.8 }
+.tensorad-graph .edge { fill: none; stroke: currentColor; stroke-opacity: 0.55; stroke-width: 1.2 }
+.tensorad-graph .arrow { fill: currentColor; fill-opacity: 0.7 }
+.tensorad-graph .node rect { fill: #dbe7f5; stroke: #3b6ea5 }
+.tensorad-graph .leaf rect { fill: #f3eee3; stroke: #8a7a50 }
+.tensorad-graph .source rect { fill: #fbe3c0; stroke: #b3701c; stroke-width: 2 }
+.tensorad-graph .target rect { fill: #d6eedb; stroke: #2f7d45; stroke-width: 2 }
+.tensorad-graph .folded rect { fill: #ebe6f5; stroke: #6a4fa0; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) {
-  svg { background: #14181d; color: #e3e8ee }
-  .node rect { fill: #1e3248; stroke: #6ea3d8 }
-  .leaf rect { fill: #2f2b20; stroke: #b7a573 }
-  .source rect { fill: #4a3213; stroke: #e0a04d }
-  .target rect { fill: #173b22; stroke: #63b67b }
-  .folded rect { fill: #2c2440; stroke: #a48bd8 }
+  .tensorad-graph { background: #14181d; color: #e3e8ee }
+  .tensorad-graph .node rect { fill: #1e3248; stroke: #6ea3d8 }
+  .tensorad-graph .leaf rect { fill: #2f2b20; stroke: #b7a573 }
+  .tensorad-graph .source rect { fill: #4a3213; stroke: #e0a04d }
+  .tensorad-graph .target rect { fill: #173b22; stroke: #63b67b }
+  .tensorad-graph .folded rect { fill: #2c2440; stroke: #a48bd8 }
 }
 """
 
@@ -69,6 +69,7 @@ def _drawn(seen: Seen, place: dict[Any, int], layout: Any) -> str:
     size: Any = {"width": f"{right - left:.0f}", "height": f"{bottom - top:.0f}"}
     view = f"{left:.1f} {top:.1f} {right - left:.1f} {bottom - top:.1f}"
     root = Xml.Element("svg", xmlns="http://www.w3.org/2000/svg", role="img", viewBox=view, **size)
+    root.set("class", "tensorad-graph")  # of which all of the style is: the picture may stand inside a page
     _add(root, "title", text=f"the graph of {seen.graph.title}")
     _add(root, "style", text=_STYLE)
     for thing, number in place.items():
