@@ -101,3 +101,20 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     assert flow._repr_mimebundle_() == {"text/plain": repr(flow)}
     with pytest.raises(ts.MissingPackageError, match=r"pip install 'tensorad\[pictures\]'"):
         flow.figure()
+
+
+def test_no_size_overflows_and_nothing_is_not_dead() -> None:
+    x, empty = ts.tensor([1.0, 1.0], dtype=ts.float64), ts.tensor([])
+    with ts.Grad() as g:
+        y = (x * 1e200).sum() + empty.sum()
+    flow = g.flow(y, {"x": x, "empty": empty})
+    sizes = {size.label: size for size in flow.sources}
+    assert sizes["x"].norm == pytest.approx(math.sqrt(2) * 1e200)
+    assert sizes["empty"].state == ""
+    assert "Infinity" not in json.dumps(flow.trace())
+    meta = ts.tensor(torch.empty(2, device="meta"))
+    with ts.Grad() as g:
+        y = meta.sum()
+    with pytest.raises(ts.ArgumentError, match="a meta tensor has no values"):
+        g.flow(y, meta)
+    repr(g.steps(y, meta))

@@ -333,3 +333,85 @@ def test_a_target_of_another_context() -> None:
             g.graph(target)
     with pytest.raises(ts.ContextError):
         ts.Grad().graph(x)
+
+
+def test_names_in_doubt_are_none() -> None:
+    v = ts.tensor([1.0, 2.0, 3.0])
+    with ts.Grad() as g:
+        *rest, last = torch.split(v, 1)
+        [p, q] = torch.split(v, [1, 2])
+        y = sum([v[0], v[1], v[2]]) + last.sum() + p.sum() + q.sum() + rest[0].sum()
+    names = {node.name for node in g.graph(y).nodes}
+    assert {"last", "p", "q", "rest[0]", "v", "y"} <= names
+    assert not {"*rest", "[p, q]"} & names
+    assert [node.op for node in g.graph(y).nodes if node.name == "y"] == ["add"]
+    x = ts.tensor(2.0)
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            z = torch.sin(x) * x
+        d = g1.gradient(z, x)
+    assert [node.op for node in g2.graph(d).nodes if node.name == "d"] == ["gradient"]
+
+
+def test_an_edited_file_gives_no_names(tmp_path: Path) -> None:
+    file = tmp_path / "program.py"
+    file.write_text("def f(a, b):\n    z = a+b\n    return z * 2\n")
+    space: dict[str, Any] = {}
+    exec(compile(file.read_text(), str(file), "exec"), space)
+    a, b = ts.tensor(1.0), ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = space["f"](a, b)
+    file.write_text("def f(a, b):\n    q = a-b\n    return q * 2\n")
+    assert [node.name for node in g.graph(y).nodes] == ["a", "b", None, "y"]
+
+
+def test_strange_variables_do_no_harm() -> None:
+    class Strange(list[Any]):
+        def __iter__(self) -> Any:
+            raise RuntimeError("no")
+
+    strange = [Strange([1]), torch.nn.LazyLinear(3), object.__new__(torch.nn.Linear)]
+    x = ts.tensor(1.0)
+    itself: list[Any] = [x]
+    itself.extend([itself] * 100)
+    numbers = [x, *range(1_000_000)]
+    with ts.Grad() as g:
+        y = x * 2
+    assert [node.name for node in g.graph(y).nodes] == ["x", "y"]
+    assert strange
+    assert numbers
+    itself.clear()
+
+
+def test_an_unrolled_optimizer_folds_by_its_rounds() -> None:
+    w, data = ts.tensor([1.0, 2.0]), torch.tensor([1.0, -1.0])
+    with ts.Grad() as meta:
+        v = w
+        for _ in range(20):
+            with ts.Grad() as inner:
+                loss = ((v * data).tanh() - 1).square().sum()
+            v = v - inner.gradient(loss, v) * 0.1
+        y = v.sum()
+    found = groups(meta.graph(y).groups)
+    loop = next(each for each in found if each.kind == "repeat")
+    assert loop.title.startswith("20 × (")
+    rounds = [part for part in loop.parts if isinstance(part, Group)]
+    assert [part.kind for part in rounds] == ["round"] * 20
+    assert [part.kind for part in rounds[3].parts if isinstance(part, Group)] == ["context", "gradient"]
+    seeds = {node.number for node in meta.graph(y).nodes if node.name == "seed"}
+    assert len(seeds) == 20
+    assert not seeds & {*found[0].parts}  # they stand where they were made
+    for group in found:
+        assert group.numbers == list(range(group.numbers[0], group.numbers[-1] + 1))
+
+
+def test_a_long_function_is_not_quadratic() -> None:
+    """Each node's instruction is found at once: the positions of a function's instructions are read once."""
+    space: dict[str, Any] = {"ts": ts}
+    text = "def f(h, w):\n" + "    h = h * w\n" * 3000 + "    return h\n"
+    exec(compile(text, "long.py", "exec"), space)
+    x = ts.tensor(1.0)
+    with ts.Grad() as g:
+        y = space["f"](x, x)
+    graph = g.graph(y)
+    assert len(graph.nodes) == 3001

@@ -326,3 +326,42 @@ def test_sources_of_one_name_are_kept_apart() -> None:
     steps = g.steps(y, [layer.w for layer in layers])
     assert [each.item() for each in steps[-1].gradients.values()] == [3, 2]
     assert [each.item() for each in steps.gradients] == [3, 2]
+
+
+def test_casts_are_called_casts_and_complex_formulas_have_no_numbers() -> None:
+    a, b = ts.tensor([1.0, 2.0]), ts.tensor([1.0, 2.0], dtype=ts.float64)
+    with ts.Grad() as g:
+        y = (a * b).sum()
+    text = repr(g.steps(y, [a, b]))
+    assert "turned from float64 into float32" in text
+    assert "summed" not in text
+    z, w = ts.tensor(1.0 + 2.0j), ts.tensor(3.0 - 1.0j)
+    with ts.Grad() as g:
+        h = z * w
+    received = g.steps(h, [z, w], cotangent=1.0 + 1.0j)[0].received
+    assert [each.numbers for each in received] == [None, None]
+    assert received[0].value.item() == g.gradient(h, z, cotangent=1.0 + 1.0j).item()
+
+
+def test_what_is_changed_stays_where_it_was_asked_for() -> None:
+    params = {"w": ts.tensor(2.0)}
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            y = params["w"] * params["w"]
+        steps = g1.steps(y, params)
+
+    def elsewhere() -> Any:
+        return steps.changed(0, 3.0)
+
+    again = elsewhere()
+    assert again.trace()["title"] == "gradient of y by params['w']"
+    assert g2.gradient(again.gradients["w"], params["w"]).item() == 6  # it is recorded as the first was
+
+
+def test_slices() -> None:
+    g, y, sources = layer()
+    steps = g.steps(y, sources)
+    assert [step.number for step in steps[1:3]] == [1, 2]
+    assert steps[-1].number == len(steps) - 1
+    with pytest.raises(TypeError):
+        steps["a"]

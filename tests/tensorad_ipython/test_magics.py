@@ -590,3 +590,4 @@ def test_pictures_can_be_silenced_and_need_a_target(notebook: Notebook) -> None:
     notebook.run("%%grad y wrt x --graph -q\ny = x * x")
     assert notebook.printed == ""
     assert "--graph needs a target and sources" in str(notebook.fails("%%grad --graph\ny = x"))
+    assert "--steps is of one pass" in str(notebook.fails("%%grad y wrt x --jacobian --steps\ny = x"))

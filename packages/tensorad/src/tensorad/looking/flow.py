@@ -143,11 +143,17 @@ def _measured(g: Any) -> tuple[float, int, int, int]:
     norm, entries, zeros, strange = 0.0, 0, 0, 0
     for each in tensors:
         finite = each.isfinite()
-        norm = math.hypot(norm, torch.linalg.vector_norm(each.where(finite, 0).abs().double()).item())
+        norm = math.hypot(norm, _norm(each.where(finite, 0).abs().double()))
         entries += each.numel()
         zeros += each.numel() - int(each.count_nonzero())
         strange += each.numel() - int(finite.sum())
     return norm, entries, zeros, strange
+
+
+def _norm(sizes: torch.Tensor) -> float:
+    """The square root of the sum of the squares, of which none overflows."""
+    largest = sizes.max().item() if sizes.numel() else 0.0
+    return largest * torch.linalg.vector_norm(sizes / largest).item() if largest else 0.0
 
 
 def _some(sizes: Sequence[Size]) -> list[str]:

@@ -86,6 +86,7 @@ class _Arranger:
         self.chains = {node: contexts_of(node) for node in made}
         self.boxes = len({*self.chains.values()}) > 1  # if all is of one context, there is nothing to tell apart
         self.grouped = len(made) > SEEN
+        self.looping: set[Any] = set()  # the code of the functions whose loops are being taken apart
 
     def by_context(self, items: Sequence[Any], depth: int) -> list[Any]:
         """Items by the context at that depth, and within each by the next."""
@@ -117,13 +118,17 @@ class _Arranger:
         found: list[Any] = []
         for function, span in _runs([each for item in items for each in _worth_folding(item)], _function):
             parts = [self._round(item, depth) if isinstance(item, _Loop) else self.numbers[item] for item in span]
-            in_group = function and len(parts) > 1 and self.grouped
+            looping = any(node.site and node.site[0] in self.looping for node in _nodes(span[:1]))
+            in_group = function and len(parts) > 1 and self.grouped and not looping
             found += [Group(function, "function", parts)] if in_group else parts
         return found
 
     def _round(self, loop: "_Loop", depth: int) -> Group:
         """The group of a loop, with a group for each round, unless a round is one node."""
+        around = self.looping
+        self.looping = around | {node.site[0] for node in _nodes(loop.rounds[0]) if node.site and _in_loop(*node.site)}
         rounds = [self.by_context(each, depth) for each in loop.rounds]
+        self.looping = around
         title = f"{len(rounds)} × {_gist([*_nodes(loop.rounds[0])])}"
         if len(rounds[0]) == 1 and isinstance(rounds[0][0], int):
             return Group(title, "repeat", [part for parts in rounds for part in parts])
