@@ -404,3 +404,20 @@ def test_rules_that_hold_more_than_numbers() -> None:
     explanation = g.explain(y, x)
     assert repr(pickle.loads(pickle.dumps(explanation))) == repr(explanation)
     torch.testing.assert_close(explanation.equations[-1].value.data, g.gradient(y, x).data)
+
+
+def test_constants_have_the_programs_names() -> None:
+    inputs, w = torch.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0])
+    with ts.Grad() as g:
+        y = (w * inputs).sum()
+    assert [each.symbols for each in g.explain(y, w).equations][-1] == "∂y/∂w = ∂y/∂v2 · inputs"
+
+
+def test_a_sum_of_paths_never_names_itself() -> None:
+    """A path of one factor, beside others, would be called what the whole sum is called."""
+    x = ts.tensor(2.0)
+    with ts.Grad() as g:
+        y = x * x * 3 + x
+    chain = g.explain(y, x).chains[0]
+    assert chain.paths == []
+    assert str(chain) == "∂y/∂x: the sum over 2 paths, products of up to 3 factors"

@@ -25,7 +25,7 @@ def test_norms_are_those_of_the_gradients() -> None:
     assert [size.label for size in flow.nodes] == ["y (sum)", "v4 (mul)", "h (matmul)"]
     assert flow.nodes[2].norm == pytest.approx(gradients[2].data.norm().item())
     assert repr(flow).splitlines()[0] == "gradients of y:"
-    assert "3 nodes on the way, and none of them vanishing" in repr(flow)
+    assert "on the way, at 3 nodes, nothing vanishing" in repr(flow)
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -229,7 +229,7 @@ def test_dot_and_mermaid() -> None:
         dx = g1.gradient(y, x)
     assert g1.graph(y).to_dot() == (
         "digraph {\n"
-        "  rankdir=LR; node [fontsize=11]; edge [fontsize=9];\n"
+        "  node [fontsize=11]; edge [fontsize=9];\n"
         '  n0 [label="x\\n() float32", shape=ellipse];\n'
         '  n1 [label="sin\\n() float32", shape=box];\n'
         '  n2 [label="y = mul\\n() float32", shape=doubleoctagon];\n'
@@ -239,7 +239,7 @@ def test_dot_and_mermaid() -> None:
         "}"
     )
     assert g1.graph(y).to_mermaid() == (
-        "flowchart LR\n"
+        "flowchart TD\n"
         '  n0("x<br>() float32")\n'
         '  n1["sin<br>() float32"]\n'
         '  n2(["y = mul<br>() float32"])\n'

@@ -591,3 +591,9 @@ def test_pictures_can_be_silenced_and_need_a_target(notebook: Notebook) -> None:
     assert notebook.printed == ""
     assert "--graph needs a target and sources" in str(notebook.fails("%%grad --graph\ny = x"))
     assert "--steps is of one pass" in str(notebook.fails("%%grad y wrt x --jacobian --steps\ny = x"))
+
+
+def test_the_text_of_a_cell_gives_names_and_expressions(notebook: Notebook) -> None:
+    notebook.run("%%grad y wrt x --explain\ndef f(v):\n    inner = v * v\n    return inner.sin()\ny = f(x)")
+    assert "by sin: y = inner.sin() at Cell In[2], line 4" in notebook.printed
+    assert "∂y/∂inner = ∂y/∂y · cos(inner)" in notebook.printed

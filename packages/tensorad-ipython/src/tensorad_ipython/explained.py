@@ -97,7 +97,7 @@ def _in_numbers(term: Term) -> Notation | None:
 
 
 def _number(each: Symbol) -> Typeset | None:
-    if each.data is None:
+    if each.data is None or each.data.is_complex():  # conjugated for users, and inside not: numbers would not agree
         return None
     found = value(each.data)
     negative = each.data.ndim == 0 and found.latex.startswith("-")

@@ -130,7 +130,8 @@ class Notation:
                 isinstance(each, ast.Starred) for each in parts
             ):
                 around = "()" if isinstance(node, ast.Tuple) else "[]"
-                return bracketed(self._listed([self.of(each) for each in parts]), around), _WHOLE
+                alone = sign(",", ",") if around == "()" and len(parts) == 1 else Typeset("", "", "")
+                return bracketed(joined(self._listed([self.of(each) for each in parts]), alone), around), _WHOLE
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if not _starred(args):
                 return self._call(name, args)
             case _:
@@ -148,7 +149,7 @@ class Notation:
                 return bracketed(self.of(inner), "||"), _WHOLE
             case "conj", [inner]:
                 found = self.of(inner)
-                line = f"<mover><mrow>{found.mathml}</mrow><mo>¯</mo></mover>"
+                line = f"<mrow style='border-top: 1px solid'>{found.mathml}</mrow>{unseen('¯')}"
                 return Typeset("", rf"\overline{{{found.latex}}}", line), _WHOLE
             case "where", [condition, then, otherwise]:
                 return self._cases([(then, condition), (otherwise, None)]), _WHOLE

@@ -155,7 +155,7 @@ def _refuse(request: Request, cell: str | None) -> None:
         raise UsageError("--jacobian has all rows, --cotangent asks for one combination of them: one at a time")
     for name in ("steps", "explain"):
         if getattr(options, name) and (options.jacobian or options.hessian):
-            raise UsageError(f"--{name} is of one pass, and a matrix takes one for each row: --cotangent asks for a row")
+            raise UsageError(f"--{name} is of one pass, and a matrix takes one for each row: --cotangent has a row")
     if options.jacobian and options.order is not None:
         raise UsageError("--jacobian is of the first order: leave out -n")
     if options.hessian and options.order is not None:

@@ -339,6 +339,8 @@ class _Derivation:
             if length > 1:
                 few = count <= _PATHS and length <= _FACTORS
                 paths = [[self.factor(*ends) for ends in path] for path in _paths(source.number, users)] if few else []
+                if any(len(path) == 1 for path in paths):  # it would have the name of the sum
+                    paths = []
                 chains.append(Chain(self.derivative(source, torch.zeros(())), count, length, paths))
         return chains
 

@@ -68,7 +68,7 @@ class Flow(Saved):
     def __repr__(self) -> str:
         ill = [size for size in self.nodes if size.state]
         lines = [f"gradients of {self.title}:", *_some(self.sources)]
-        healthy = f"{len(self.nodes)} nodes on the way, and none of them vanishing, exploding, dead or not finite"
+        healthy = f"on the way, at {len(self.nodes)} nodes, nothing vanishing, exploding, dead or not finite"
         lines.append(f"{len(ill)} of {len(self.nodes)} nodes on the way are not healthy:" if ill else healthy)
         return "\n".join([*lines, *_some(ill)])
 
@@ -187,7 +187,7 @@ def _along(axes: Any, sizes: Sequence[Size], title: str) -> None:
 def _by_source(axes: Any, sizes: Sequence[Size], title: str) -> None:
     floor = _floor(sizes)
     colours = [_COLOURS[size.state] for size in sizes]
-    axes.barh(range(len(sizes)), [max(size.norm, floor) for size in sizes], left=floor, color=colours)
+    axes.barh(range(len(sizes)), [max(size.norm - floor, 0) for size in sizes], left=floor, color=colours)
     axes.set_xscale("log")
     axes.invert_yaxis()
     axes.set_xlabel(f"norm of the gradient of {_plain(title)}", fontsize=9)

@@ -34,7 +34,7 @@ def printed(seen: Seen) -> Iterator[str]:
 def dot(seen: Seen) -> str:
     """What is seen, in Graphviz's language."""
     names = {thing: f"n{place}" for place, thing in enumerate(seen.things)}
-    lines = ["digraph {", "  rankdir=LR; node [fontsize=11]; edge [fontsize=9];"]
+    lines = ["digraph {", "  node [fontsize=11]; edge [fontsize=9];"]
     for event, depth, thing in seen.nested():
         indent = "  " * (depth + 1)
         if event == "open":
@@ -53,7 +53,7 @@ def dot(seen: Seen) -> str:
 def mermaid(seen: Seen) -> str:
     """What is seen, in Mermaid's language."""
     names = {thing: f"n{place}" for place, thing in enumerate(seen.things)}
-    lines = ["flowchart LR"]
+    lines = ["flowchart TD"]
     for event, depth, thing in seen.nested():
         indent = "  " * (depth + 1)
         if event == "open":

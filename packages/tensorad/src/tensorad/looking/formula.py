@@ -90,7 +90,8 @@ def formula_of(recorded: Recorded, node: Node, place: int, g: Any, wanted: set[i
     names |= {f"tensors[{operand}]": name for operand, name in names.items() if operand.isdigit()}
     names["out"] = recorded.symbols[node]
     used = {part.id for part in ast.walk(ran.expression) if isinstance(part, ast.Name)} & ran.values.keys()
-    symbols = {name: _symbol(names.get(name, name), ran.values[name]) for name in used}
+    constants = {name: recorded.constants[key] for name in used if (key := id(ran.values[name])) in recorded.constants}
+    symbols = {name: _symbol((constants | names).get(name, name), ran.values[name]) for name in used}
     symbols |= {"g": derivative(recorded, node, g)} if "g" in used else {}
     shapes = _shapes(copied(ran.expression), ran)
     shape = _computed_shape(ran.expression, ran) if node.op.joint else None

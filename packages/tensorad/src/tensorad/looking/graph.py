@@ -10,7 +10,7 @@ import torch
 from tensorad.backward import between
 from tensorad.looking.folding import Group, contexts_of, folded
 from tensorad.looking.formats import dot, mermaid, printed, trace
-from tensorad.looking.program import argument_names, assigned, text_of, user_frame, variables
+from tensorad.looking.program import argument_names, assigned, constants, text_of, user_frame, variables
 from tensorad.looking.saved import Saved
 from tensorad.looking.seen import Seen
 from tensorad.looking.svg import svg
@@ -111,7 +111,7 @@ class Recorded:
         self.context, self.target = context, target
         self.nodes = self._in_order(reached)
         self.numbers = {node: place for place, node in enumerate(self.nodes, 1)}
-        known = variables(user_frame())
+        known, self.constants = variables(user_frame()), constants(user_frame())
         self.values: dict[Node, Any] = {node: value for node, (_, value) in known.items()}
         self.values |= {node: value for each in self.nodes if each.op for node, value in _kept(each)}
         self.names: dict[Node, str] = {node: name for node, (name, _) in known.items()}

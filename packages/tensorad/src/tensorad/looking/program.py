@@ -28,6 +28,7 @@ Span = tuple[int | None, int | None, int | None, int | None]  # line, last line,
 _NESTS = (dict, list, tuple)
 _LOOKED_AT = 100  # how many items of a nest are looked at, so that a list of ten million numbers costs nothing
 _MOST = 10_000  # items of a nest that holds Tensors: of more, none is named
+_MAGIC = ("%", "!")  # what lines of a notebook's cell begin with that are no Python
 _MODULES = ("torch", "F", "ts", "tensorad", "nn")  # by the names that programs commonly give them
 _OPERATORS: dict[str, type[ast.operator]] = {
     "add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "matmul": ast.MatMult, "div": ast.Div, "pow": ast.Pow,
@@ -72,9 +73,8 @@ def _syntax(file_name: str) -> tuple[dict[Span, ast.AST], dict[Span, list[str | 
 def _read(lines: Sequence[str]) -> tuple[dict[Span, ast.AST], dict[Span, list[str | None]]]:
     expressions: dict[Span, ast.AST] = {}
     names: dict[Span, list[str | None]] = {}
-    try:
-        whole = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):  # not what ran, or not Python
+    whole = _parsed_or_none(lines) or _parsed_or_none(["\n" if each.startswith(_MAGIC) else each for each in lines])
+    if whole is None:
         return {}, {}
     for each in ast.walk(whole):
         match each:
@@ -94,6 +94,13 @@ def _read(lines: Sequence[str]) -> tuple[dict[Span, ast.AST], dict[Span, list[st
             case _:
                 pass
     return expressions, names
+
+
+def _parsed_or_none(lines: Sequence[str]) -> ast.Module | None:
+    try:
+        return ast.parse("".join(lines))
+    except (SyntaxError, ValueError):  # not what ran, or not Python
+        return None
 
 
 def _span(node: Any) -> Span:
@@ -175,6 +182,13 @@ def user_frame() -> FrameType:
     while frame.f_code.co_filename in INSIDE and frame.f_back:
         frame = frame.f_back
     return frame
+
+
+def constants(frame: FrameType) -> dict[int, str]:
+    """What the variables of a frame, and of its module, call torch tensors, by the `id` of these."""
+    spaces = (frame.f_globals, _locals(frame))
+    named = ((name, value) for space in spaces for name, value in list(space.items()) if not name.startswith("_"))
+    return {id(value): name for name, value in named if type(value) is torch.Tensor}
 
 
 def variables(frame: FrameType) -> dict[Node, tuple[str, torch.Tensor]]:

@@ -121,6 +121,8 @@ class Step:
         rule: the op's rules as formulas, operand -> its cotangent.
     """
 
+    __slots__ = ("_record", "_steps", "node", "number", "rule")
+
     def __init__(self, steps: "Steps", number: int, record: _Record) -> None:
         self.number, self.node, self.rule = number, record.described, formulas_of(record.node.op)
         self._steps, self._record = steps, record
@@ -246,7 +248,7 @@ class Steps(Saved):
 
     def changed(self, number: int, cotangent: Any) -> "Steps":
         """The same pass from the start, with another cotangent at one step, and what was changed before that one."""
-        again = Steps(*self._asked, earlier=self._walk)
+        number, again = self[number].number, Steps(*self._asked, earlier=self._walk)
         for place, record in enumerate(self._records[:number]):
             if record.changed:
                 again.change(place, presented(record.cotangent))
@@ -263,7 +265,9 @@ class Steps(Saved):
 
     def __repr__(self) -> str:
         if not len(self):
-            return "no steps: the target is the source itself, or does not depend on it"
+            return (
+                "no steps: the target is the source itself, or does not depend on it (g.why(target, source) says why)"
+            )
         left_out = range(_FIRST, len(self) - _LAST)
         lines: list[str] = []
         for step in self:

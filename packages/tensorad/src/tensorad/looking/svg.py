@@ -52,8 +52,8 @@ def svg(seen: Seen) -> str:
         place[thing] = drawing.node(len(place), width=width, height=height, **inside)
     for ends in seen.edges:
         drawing.edge(place[ends[0]], place[ends[1]])
-    spacing = {"layer_gap": 34, "node_gap": 16, "dummy_gap": 14, "compound_header": _HEADER, "compound_padding": 12}
-    options = {"direction": "leftright", "routing": {"style": "diagonal"}, "spacing": spacing}
+    spacing = {"layer_gap": 30, "node_gap": 24, "dummy_gap": 14, "compound_header": _HEADER, "compound_padding": 12}
+    options = {"direction": "topbottom", "routing": {"style": "diagonal"}, "spacing": spacing}
     layout = graphlay.layout(drawing, options=options)
     return _drawn(seen, place, layout)
 
@@ -101,13 +101,13 @@ def _edge(root: Xml.Element, line: list[tuple[float, float]], label: str) -> Non
     (x, y), last = line[0], line[-1]
     path = f"M{x:.1f} {y:.1f}"
     for (x0, y0), (x1, y1) in pairwise(line):
-        middle = (x0 + x1) / 2
-        path += f"C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+        middle = (y0 + y1) / 2
+        path += f"C{x0:.1f} {middle:.1f} {x1:.1f} {middle:.1f} {x1:.1f} {y1:.1f}"
     _add(root, "path", {"class": "edge", "d": path})
     x, y = last
-    _add(root, "path", {"class": "arrow", "d": f"M{x:.1f} {y:.1f}l-7 -3.5v7z"})
+    _add(root, "path", {"class": "arrow", "d": f"M{x:.1f} {y:.1f}l-3.5 -7h7z"})
     if label:
-        _add(root, "text", {"class": "small"}, f"{x - 5 - _LETTER * len(label) / 2:.1f}", f"{y - 5:.1f}", label)
+        _add(root, "text", {"class": "small"}, f"{x + 5 + _LETTER * len(label) / 2:.1f}", f"{y - 5:.1f}", label)
 
 
 def _thing(root: Xml.Element, seen: Seen, thing: int | Group, box: tuple[float, float, float, float]) -> None:

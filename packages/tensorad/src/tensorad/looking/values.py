@@ -29,7 +29,7 @@ def factor(text: str) -> str:
 def shown(value: Any) -> str:
     """A tensor in one line, or the tensors that an op with several outputs has; their cotangents too."""
     if isinstance(value, Parts):
-        return "; ".join(f"{place}: {shown(each)}" for place, each in value.by_place.items())
+        return "; ".join(f"{place}: {shown(each)}" for place, each in sorted(value.by_place.items()))
     if isinstance(value, list | tuple):
         return "; ".join([shown(each) if each is not None else "nothing" for each in value])  # pyright: ignore[reportUnknownVariableType]
     data = value.data if isinstance(value, Tensor) else value
