@@ -21,10 +21,14 @@ function mountTraces(moduleText) {
     };
   }
 
-  const cleanUps = [];
+  const mounted = new Map(); // element -> what cleans up after it
 
   async function mount(page) {
-    for (const cleanUp of cleanUps.splice(0)) cleanUp(); // of the page that was there before
+    for (const [el, cleanUp] of mounted) {
+      if (el.isConnected) continue;
+      cleanUp(); // of a page that was there before
+      mounted.delete(el);
+    }
     for (const place of page.querySelectorAll(".tensorad-view:not([data-mounted])")) {
       place.dataset.mounted = "";
       try {
@@ -32,7 +36,7 @@ function mountTraces(moduleText) {
         const module = await import(address);
         const el = document.createElement("div");
         place.append(el);
-        cleanUps.push(module.default.render({ model: modelOf({ trace, index: -1 }), el }));
+        mounted.set(el, module.default.render({ model: modelOf({ trace, index: -1 }), el }));
         place.querySelector(".tensorad-fallback")?.remove();
       } catch (error) {
         console.error("tensorad: a trace cannot be shown", error); // the words that stand there stay
