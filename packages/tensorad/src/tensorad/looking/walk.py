@@ -63,9 +63,8 @@ class Walk:
         self._loop = stepwise(way, self.cotangents, nodes, _looking_on(self.cotangents, self.contributions))
         self.labels: dict[str, Any] = {}
         for path, each in zip(tree.paths(sources), self.wanted, strict=True):
-            self.labels[
-                self.recorded.symbols.get(each.node) or self.recorded.names.get(each.node) or f"source{path}"
-            ] = each.node
+            known = self.recorded.symbols.get(each.node) or self.recorded.names.get(each.node) or "source"
+            self.labels[f"{known} (source{path})" if known in self.labels or known == "source" else known] = each.node
 
     def on(self) -> Node | None:
         """Go on to the next stop: the node whose turn it is; None at the end."""
