@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from tensorad.looking.explain import Chain, Equation, Explanation, Term, UsedRule
 from tensorad.looking.formula import Symbol, text_of
 from tensorad_ipython.formulas import Notation, bracketed, code, fraction, joined, sign
+from tensorad_ipython.page import document
 from tensorad_ipython.typeset import Typeset, in_latex, symbol, unseen, value
 
 _WHOLE = "display: block; overflow-x: auto; line-height: 1.5; padding: 0.2em 0"
@@ -26,10 +27,7 @@ _LINK = (
 _LINE = "border: 0 solid; border-top-width: 1px; opacity: 0.2; margin: 0.8em 0"
 _QUIET = "opacity: 0.7; font-size: 85%"
 _NOTES = "padding-left: 1.4em; white-space: normal; max-width: 50em"
-_PAGE = (
-    ":root { color-scheme: light dark } "
-    "body { font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }"
-)
+_PAGE = "  body { font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }"
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _D = Typeset("∂", r"\partial ", "<mo form='prefix' lspace='0' rspace='0'>∂</mo>")
 _EQUALS = sign("=", "=")
@@ -42,10 +40,7 @@ def html_of(explanation: Explanation) -> str:
 
 def page_of(explanation: Explanation) -> str:
     """A page that stands alone."""
-    title = html.escape(explanation.title)
-    head = f"<meta charset='utf-8'><title>{title}</title><meta name='viewport' content='width=device-width'>"
-    body = f"<body>{html_of(explanation)}</body>"
-    return f"<!DOCTYPE html>\n<html lang='en'><head>{head}<style>{_PAGE}</style></head>{body}</html>\n"
+    return document(explanation.title, _PAGE, html_of(explanation))
 
 
 def latex_of(explanation: Explanation) -> str:

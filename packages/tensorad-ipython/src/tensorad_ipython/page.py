@@ -35,6 +35,13 @@ def host() -> str:
 
 def standalone(trace: dict[str, Any], title: str) -> str:
     """A whole page with nothing but `trace`: one file that works offline, light or dark as its reader likes it."""
+    style = """  :root { --tensorad-height: calc(100vh - 11rem); }
+  body { margin: 1rem auto; padding: 0 1rem; max-width: 90rem; font-family: system-ui, sans-serif; }"""
+    return document(title, style, f"{embed(trace)}\n<script>\n{host()}</script>")
+
+
+def document(title: str, style: str, body: str) -> str:
+    """A page that stands alone, light or dark as its reader likes it."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -42,14 +49,12 @@ def standalone(trace: dict[str, Any], title: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
 <style>
-  :root {{ color-scheme: light dark; --tensorad-height: calc(100vh - 11rem); }}
-  body {{ margin: 1rem auto; padding: 0 1rem; max-width: 90rem; font-family: system-ui, sans-serif; }}
+  :root {{ color-scheme: light dark; }}
+{style}
 </style>
 </head>
 <body>
-{embed(trace)}
-<script>
-{host()}</script>
+{body}
 </body>
 </html>
 """

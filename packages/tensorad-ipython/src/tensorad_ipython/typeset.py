@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch._tensor_str import printoptions  # pyright: ignore[reportUnknownVariableType]
 
+from tensorad.looking import values
+from tensorad.looking.values import shortened
+
 MATRIX_ENTRIES = 36  # what is laid out as a matrix: more entries than that are printed as torch prints them
 CODE = 30  # characters of an expression: of longer ones, the middle is left out where they are typeset
 LINE = 72  # characters: a notebook that shares the screen is not much wider
@@ -38,7 +41,7 @@ class Typeset:
 def symbol(expression: str) -> Typeset:
     """A Python expression: a name as a variable (`theta_1` with its letter and subscript), anything else as code."""
     if not expression.isidentifier():
-        shown = expression if len(expression) <= CODE else f"{expression[: CODE - 10]}…{expression[-9:]}"
+        shown = shortened(expression, CODE, 9)
         mathml = f"<mtext style='font-family: monospace'>{html.escape(shown)}</mtext>"
         return Typeset(expression, rf"\texttt{{{in_latex(shown)}}}", mathml)
     numbered = re.fullmatch(r"(.*?[^\W\d_])_?(\d+)", expression)
@@ -108,7 +111,7 @@ def number(value: Any) -> Typeset:
             f"{real.latex} {sign} {imaginary.latex} i",
             f"<mrow>{real.mathml}<mo>{_minus(sign)}</mo>{imaginary.mathml}<mi>i</mi></mrow>",
         )
-    text = f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)
+    text = values.number(value)
     digits, _, exponent = text.partition("e")
     if not exponent:
         latex = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\mathrm{NaN}"}.get(text, text)

@@ -12,6 +12,7 @@ import torch
 from tensorad.errors import ArgumentError, MissingPackageError
 from tensorad.looking.graph import GraphNode
 from tensorad.looking.saved import Saved
+from tensorad.looking.values import shortened
 from tensorad.looking.walk import Walk
 from tensorad.notebook import needed
 from tensorad.several import Parts
@@ -204,5 +205,4 @@ def _floor(sizes: Sequence[Size]) -> float:
 
 def _plain(text: str) -> str:
     r"""Text as it is: matplotlib takes what stands between dollar signs for a formula."""
-    short = text if len(text) <= 30 else f"{text[:14]}…{text[-14:]}"
-    return short.replace("$", r"\$")
+    return shortened(text, 30, 14).replace("$", r"\$")

@@ -254,11 +254,12 @@ def _place_leaves(whole: Group, recorded: "Recorded") -> None:
             if parent in recorded.numbers and not recorded.made(parent):
                 users[recorded.numbers[parent]].append(recorded.numbers[node])
     born = {number: node.number for node, number in recorded.numbers.items()}
+    begun = functools.cache(lambda group: born[group.numbers[0]])
     before: dict[Group, dict[Any, list[int | Group]]] = {}  # by group and by its part that uses them first: the leaves
     for leaf, found in users.items():
         group, path = whole, above[found[0]] if found else ()
         for level in zip(*[above[user] for user in found], strict=False):
-            outside = level[0].kind == "context" and born[leaf] < born[level[0].numbers[0]]
+            outside = level[0].kind == "context" and born[leaf] < begun(level[0])
             if len({*level}) > 1 or outside:
                 break
             group = level[0]

@@ -1,7 +1,7 @@
 """The same graph in many forms: as text, for Graphviz and Mermaid, and as data for a page."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tensorad.looking.folding import Group
@@ -33,41 +33,49 @@ def printed(seen: Seen) -> Iterator[str]:
 
 def dot(seen: Seen) -> str:
     """What is seen, in Graphviz's language."""
-    names = {thing: f"n{place}" for place, thing in enumerate(seen.things)}
-    lines = ["digraph {", "  node [fontsize=11]; edge [fontsize=9];"]
-    for event, depth, thing in seen.nested():
-        indent = "  " * (depth + 1)
-        if event == "open":
-            lines.append(f"{indent}subgraph cluster_{len(lines)} {{ label={_quoted(thing.title)};")
-        elif event == "close":
-            lines.append(f"{indent}}}")
-        else:
-            label = _quoted("\n".join(seen.label(thing)))
-            lines.append(f"{indent}{names[thing]} [label={label}, shape={_IN_DOT[seen.kind(thing)]}];")
-    for ends in seen.edges:
-        label = seen.edge_label(ends)
-        lines.append(f"  {names[ends[0]]} -> {names[ends[1]]}" + f" [label={_quoted(label)}]" * bool(label) + ";")
-    return "\n".join([*lines, "}"])
+
+    def thing(name: str, each: Any) -> str:
+        label = _quoted("\n".join(seen.label(each)))
+        return f"{name} [label={label}, shape={_IN_DOT[seen.kind(each)]}];"
+
+    def edge(start: str, end: str, label: str) -> str:
+        return f"{start} -> {end}" + f" [label={_quoted(label)}]" * bool(label) + ";"
+
+    opened = lambda number, title: f"subgraph cluster_{number} {{ label={_quoted(title)};"  # noqa: E731
+    body = _in_language(seen, opened, "}", thing, edge)
+    return "\n".join(["digraph {", "  node [fontsize=11]; edge [fontsize=9];", *body, "}"])
 
 
 def mermaid(seen: Seen) -> str:
     """What is seen, in Mermaid's language."""
-    names = {thing: f"n{place}" for place, thing in enumerate(seen.things)}
-    lines = ["flowchart TD"]
-    for event, depth, thing in seen.nested():
+
+    def thing(name: str, each: Any) -> str:
+        return name + _IN_MERMAID[seen.kind(each)].format(_for_mermaid("\n".join(seen.label(each))))
+
+    def edge(start: str, end: str, label: str) -> str:
+        return f"{start} -->|{_for_mermaid(label)}| {end}" if label else f"{start} --> {end}"
+
+    opened = lambda number, title: f"subgraph s{number}[{_for_mermaid(title)}]"  # noqa: E731
+    return "\n".join(["flowchart TD", *_in_language(seen, opened, "end", thing, edge)])
+
+
+def _in_language(
+    seen: Seen,
+    opened: Callable[[int, str], str],
+    closed: str,
+    thing: Callable[[str, Any], str],
+    edge: Callable[..., str],
+) -> Iterator[str]:
+    """What is seen, line by line: groups and what stands in them, then the edges."""
+    names = {each: f"n{place}" for place, each in enumerate(seen.things)}
+    for number, (event, depth, each) in enumerate(seen.nested()):
         indent = "  " * (depth + 1)
-        if event == "open":
-            lines.append(f"{indent}subgraph s{len(lines)}[{_for_mermaid(thing.title)}]")
-        elif event == "close":
-            lines.append(f"{indent}end")
+        if event == "thing":
+            yield indent + thing(names[each], each)
         else:
-            label = _for_mermaid("\n".join(seen.label(thing)))
-            lines.append(indent + names[thing] + _IN_MERMAID[seen.kind(thing)].format(label))
+            yield indent + (opened(number, each.title) if event == "open" else closed)
     for ends in seen.edges:
-        label = seen.edge_label(ends)
-        arrow = f"-->|{_for_mermaid(label)}|" if label else "-->"
-        lines.append(f"  {names[ends[0]]} {arrow} {names[ends[1]]}")
-    return "\n".join(lines)
+        yield "  " + edge(names[ends[0]], names[ends[1]], seen.edge_label(ends))
 
 
 def trace(graph: "Graph") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from tensorad.backward import between
 from tensorad.looking.folding import Group, contexts_of, folded
 from tensorad.looking.formats import dot, mermaid, printed, trace
-from tensorad.looking.program import argument_names, assigned, constants, text_of, user_frame, variables
+from tensorad.looking.program import argument_names, assigned, constants, spaces, text_of, user_frame, variables
 from tensorad.looking.saved import Saved
 from tensorad.looking.seen import Seen
 from tensorad.looking.svg import svg
@@ -111,7 +111,8 @@ class Recorded:
         self.context, self.target = context, target
         self.nodes = self._in_order(reached)
         self.numbers = {node: place for place, node in enumerate(self.nodes, 1)}
-        known, self.constants = variables(user_frame()), constants(user_frame())
+        around = spaces(user_frame())
+        known, self.constants = variables(around), constants(around)
         self.values: dict[Node, Any] = {node: value for node, (_, value) in known.items()}
         self.values |= {node: value for each in self.nodes if each.op for node, value in _kept(each)}
         self.names: dict[Node, str] = {node: name for node, (name, _) in known.items()}
@@ -155,14 +156,9 @@ class Recorded:
         if not self.made(node):
             return GraphNode(number, None, name, shape, node.dtype, text, "", [], symbol=self.symbols.get(node, ""))
         inputs = [(operand, self.numbers[parent]) for operand, parent in operands_of(node) if parent in self.numbers]
-        contexts = contexts_named(node)
+        contexts = tuple([printable(name_of_context(each)) for each in contexts_of(node)])
         return GraphNode(number, name_of(node), name, shape, node.dtype, text, line_of(node), inputs, contexts,
                          text_of(node.site), formulas_of(node.op), self.symbols[node])  # fmt: skip
-
-
-def contexts_named(node: Node) -> tuple[str, ...]:
-    """What the contexts are called that recorded a node, the outermost first."""
-    return tuple([printable(name_of_context(each)) for each in contexts_of(node)])
 
 
 def operands_of(node: Node) -> list[tuple[str, Any]]:

@@ -184,23 +184,26 @@ def user_frame() -> FrameType:
     return frame
 
 
-def constants(frame: FrameType) -> dict[int, str]:
-    """What the variables of a frame, and of its module, call torch tensors, by the `id` of these."""
-    spaces = (frame.f_globals, _locals(frame))
-    named = ((name, value) for space in spaces for name, value in list(space.items()) if not name.startswith("_"))
+def spaces(frame: FrameType) -> list[dict[str, Any]]:
+    """The variables of a frame, and those of its module, by name: not those that are nobody's business, as `_x`."""
+    found = (_locals(frame), frame.f_globals)
+    return [{name: value for name, value in list(space.items()) if not name.startswith("_")} for space in found]
+
+
+def constants(found: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """What variables, the nearest first, call torch tensors, by the `id` of these."""
+    named = ((name, value) for space in reversed(found) for name, value in space.items())
     return {id(value): name for name, value in named if type(value) is torch.Tensor}
 
 
-def variables(frame: FrameType) -> dict[Node, tuple[str, torch.Tensor]]:
-    """What the variables of a frame, and of its module, call values that have a node, and these values.
+def variables(spaces: Sequence[dict[str, Any]]) -> dict[Node, tuple[str, torch.Tensor]]:
+    """What variables, the nearest first, call values that have a node, and these values.
 
     Names of modules' parameters and of what dicts and lists hold are paths: `model.0.weight`, `params['w']`.
     """
     found: dict[Node, tuple[str, torch.Tensor]] = {}
-    for space in (_locals(frame), frame.f_globals):
-        labelled = [
-            each for name, value in list(space.items()) if not name.startswith("_") for each in _held(name, value)
-        ]
+    for space in spaces:
+        labelled = [each for name, value in space.items() for each in _held(name, value)]
         for label, tensor in sorted(labelled, key=lambda each: not each[0].isidentifier()):  # `x` rather than `pair[0]`
             node = tensor.node if isinstance(tensor, Tensor) else leaf_of(tensor)
             data = tensor.data if isinstance(tensor, Tensor) else tensor.detach()

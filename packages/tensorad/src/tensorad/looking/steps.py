@@ -81,9 +81,8 @@ class Received:
     def __str__(self) -> str:
         numbers = self.numbers
         value = shown(self.value)
-        text = f"{self.node.symbol} receives {self.symbols}" + f" = {numbers}" * (
-            numbers not in (None, value, factor(value))
-        )
+        told = numbers not in (None, value, factor(value))
+        text = f"{self.node.symbol} receives {self.symbols}" + f" = {numbers}" * told
         met = f", and {shown(self.before)} from before: {shown(self.total)}" if self.before is not None else ""
         return f"{text} = {value}" + f", {self.fitted}" * bool(self.fitted) + met
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as Xml
 
 from tensorad.looking.folding import Group
 from tensorad.looking.seen import Seen
+from tensorad.looking.values import shortened
 from tensorad.notebook import needed
 
 _LINE, _LETTER, _PADDING, _HEADER = 15, 6.6, 10, 18  # in pixels, for text of 11 pixels
@@ -39,17 +40,16 @@ def svg(seen: Seen) -> str:
     graphlay = needed("graphlay", "tensorad[pictures]", "a picture of a graph")
     drawing = graphlay.Graph()
     place: dict[Any, int] = {}
+    around: list[int] = []  # the open groups
     for event, _, thing in seen.nested():
         if event == "close":
+            around.pop()
             continue
-        path = seen.things[thing] if event == "thing" else next(
-            path[: path.index(thing)] for path in seen.things.values() if thing in path
-        )  # fmt: skip
-        inside = {"parent": place[path[-1]]} if path else {}
-        width, height = (
-            _size(_lines_of(seen, thing)) if event == "thing" else (_LETTER * len(_short(thing.title)) + 20, 30)
-        )
+        inside = {"parent": around[-1]} if around else {}
+        width, height = _size(_lines_of(seen, thing) if event == "thing" else [_short(thing.title)])
         place[thing] = drawing.node(len(place), width=width, height=height, **inside)
+        if event == "open":
+            around.append(place[thing])
     for ends in seen.edges:
         drawing.edge(place[ends[0]], place[ends[1]])
     spacing = {"layer_gap": 30, "node_gap": 24, "dummy_gap": 14, "compound_header": _HEADER, "compound_padding": 12}
@@ -84,16 +84,9 @@ def _drawn(seen: Seen, place: dict[Any, int], layout: Any) -> str:
 
 def _open_group(root: Xml.Element, group: Group, box: tuple[float, float, float, float]) -> None:
     x, y, width, height = box
-    group_element = _add(root, "g")
-    _rectangle(group_element, box, 8, {"class": "box"})
-    _add(
-        group_element,
-        "text",
-        {"class": "title"},
-        f"{x - width / 2 + 8:.1f}",
-        f"{y - height / 2 + 13:.1f}",
-        _short(group.title),
-    )
+    element, left, top = _add(root, "g"), f"{x - width / 2 + 8:.1f}", f"{y - height / 2 + 13:.1f}"
+    _rectangle(element, box, 8, {"class": "box"})
+    _add(element, "text", {"class": "title"}, left, top, _short(group.title))
 
 
 def _edge(root: Xml.Element, line: list[tuple[float, float]], label: str) -> None:
@@ -139,7 +132,7 @@ def _lines_of(seen: Seen, thing: int | Group) -> list[str]:
 
 
 def _short(line: str) -> str:
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 12]}…{line[-11:]}"
+    return shortened(line, _LONGEST, 11)
 
 
 def _size(lines: list[str]) -> tuple[float, float]:

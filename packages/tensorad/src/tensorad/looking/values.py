@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "�" for each in text)
 
 
+def shortened(text: str, most: int, end: int) -> str:
+    """At most so many letters of a text: of more, the middle is left out, and so many are left at its end."""
+    return text if len(text) <= most else f"{text[: most - end - 1]}…{text[-end:]}"
+
+
 def factor(text: str) -> str:
     """A number as a factor: a negative one in brackets."""
     return f"({text})" if text.startswith("-") else text

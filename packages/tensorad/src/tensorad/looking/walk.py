@@ -1,6 +1,7 @@
 """A backward pass that is walked through: the loop itself, run from stop to stop, with somebody who looks on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,26 +67,29 @@ class Walk:
             known = self.recorded.symbols.get(each.node) or self.recorded.names.get(each.node) or "source"
             self.labels[f"{known} (source{path})" if known in self.labels or known == "source" else known] = each.node
 
-    def on(self) -> Node | None:
-        """Go on to the next stop: the node whose turn it is; None at the end."""
+    @contextmanager
+    def _where_asked(self) -> Generator[None]:
+        """A span under the contexts that were open where the pass was asked for."""
         token = recording.set(self.contexts)
-        self.contributions.clear()
         try:
-            with torch._C._AutoDispatchBelowAutograd():
-                return next(self._loop, None)
+            yield
         finally:
             recording.reset(token)
-            _settle(self.contributions, self.cotangents)
+
+    def on(self) -> Node | None:
+        """Go on to the next stop: the node whose turn it is; None at the end."""
+        self.contributions.clear()
+        with self._where_asked(), torch._C._AutoDispatchBelowAutograd():
+            node = next(self._loop, None)
+        _settle(self.contributions, self.cotangents)
+        return node
 
     def gradients(self) -> Any:
         """What `g.gradient` returns, once the end is reached."""
-        token = recording.set(self.contexts)
-        try:
+        with self._where_asked():
             results = [result_for(self.context, self.target, each, self.cotangents.get(each.node), None, self.contexts)
                        for each in self.wanted]  # fmt: skip
             return arranged(results, self.structure, self.sources, self.seed)
-        finally:
-            recording.reset(token)
 
 
 def _looking_on(cotangents: dict[Node, Any], contributions: list[Contribution]) -> Any:
