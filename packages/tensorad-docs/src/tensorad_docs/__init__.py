@@ -1,6 +1,6 @@
-"""The executable tutorials of tensorad, as a package that a reader installs and opens.
+"""The executable tutorials of tensorad, as a package that a reader installs and opens; and what makes the site of them.
 
-Nothing is here yet but the version: the tutorials are still to be written.
+`python -m tensorad_docs` lists the tutorials, `python -m tensorad_docs open` copies them out and opens JupyterLab.
 """
 
 __version__ = "0.1.0"

@@ -1,0 +1,69 @@
+"""Tutorials run, in kernels of their own, from the first cell to the last."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from tensorad_docs.tutorial import Tutorial
+
+SECONDS = 300  # how long a cell may take: only one that hangs ever does
+
+
+def executed(tutorial: Tutorial, cache: Path | None = None) -> Any:
+    """The notebook with its outputs, from `cache` if neither the tutorial nor any code of ours has changed since.
+
+    Raises:
+        CellExecutionError: if a cell raises an error, and is not tagged `raises-exception`. It names the cell.
+    """
+    kept = cache and cache / f"{tutorial.name}-{_fingerprint(tutorial)}.ipynb"
+    if kept and kept.exists():
+        return nbformat.read(kept, nbformat.NO_CONVERT)
+    book = tutorial.read()
+    with tempfile.TemporaryDirectory() as folder:  # for what cells write, and for IPython's own settings and history
+        resources = {"metadata": {"path": folder}}
+        client = NotebookClient(book, timeout=SECONDS, kernel_name="python3", resources=resources)
+        client.execute(env=os.environ | {"IPYTHONDIR": f"{folder}/.ipython", "PYTHONWARNINGS": "default"})
+    if kept and cache:
+        cache.mkdir(parents=True, exist_ok=True)
+        for stale in cache.glob(f"{tutorial.name}-*.ipynb"):
+            stale.unlink()
+        nbformat.write(book, kept)
+    return book
+
+
+def reports(tutorials: Iterable[Tutorial]) -> Iterator[tuple[bool, str]]:
+    """Run tutorials, two at a time: of each, whether all is well, and a line or a traceback that says so."""
+
+    def report(tutorial: Tutorial) -> tuple[bool, str]:
+        start = perf_counter()
+        try:
+            book = executed(tutorial)
+        except CellExecutionError as error:
+            return False, f"{tutorial.name}: FAILED\n{error}"
+        cells = sum(cell.cell_type == "code" for cell in book.cells)
+        return True, f"{tutorial.name}: {cells} cells ran in {perf_counter() - start:.0f} s"
+
+    with ThreadPoolExecutor(2) as workers:
+        yield from workers.map(report, tutorials)
+
+
+def _fingerprint(tutorial: Tutorial) -> str:
+    """A digest of all that the outputs depend on: the tutorial, and the code of the packages beside this one."""
+    import tensorad
+    import tensorad_ipython
+
+    digest = hashlib.sha256(tutorial.file.read_bytes())
+    for package in (tensorad, tensorad_ipython):
+        for file in sorted(Path(str(package.__file__)).parent.rglob("*.*")):
+            if file.suffix in {".py", ".js", ".css"}:
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""The pages of the site that are tutorials: `python -m tensorad_docs.tutorial_pages docs/tutorials` writes them.
+
+Each is the executed notebook as Markdown: prose, code, and below it what the cell showed. Graphs and backward passes
+are drawn by the script that draws them in notebooks; checks and solutions are folded; the notebook stands beside the
+page, to be downloaded.
+"""
+
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from tensorad_docs.running import executed
+from tensorad_docs.tutorial import Tutorial, kind_of, tutorials
+from tensorad_ipython.page import embed
+
+CACHE = Path(".cache/tutorials")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_STATE = "application/vnd.jupyter.widget-state+json"
+_VIEW = "application/vnd.jupyter.widget-view+json"
+_SUMMARY = {"check": "How these numbers are checked", "solution": "Solution"}
+
+
+def markdown(tutorial: Tutorial, book: Any) -> str:
+    """The page of a tutorial, from its executed notebook."""
+    first, *cells = book.cells
+    widgets = book.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
+    download = f"[Download as a notebook]({tutorial.name}.ipynb){{ .download download }}"
+    title, _, rest = first.source.partition("\n")
+    parts = [title, download, rest.strip()]
+    for kind, together in itertools.groupby(cells, kind_of):
+        shown = "\n\n".join(part for cell in together for part in _cell(cell, widgets))
+        if kind:
+            shown = (
+                f'<details class="{kind}" markdown="1">\n<summary>{_SUMMARY[kind]}</summary>\n\n{shown}\n\n</details>'
+            )
+        parts.append(shown)
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(cell: Any, widgets: dict[str, Any]) -> Iterator[str]:
+    if cell.cell_type == "markdown":
+        yield cell.source
+        return
+    yield _fence(cell.source, f'.python .cell data-cell="{cell.execution_count}"')
+    for kind, outputs in itertools.groupby(cell.outputs, lambda each: each.output_type):
+        if kind == "stream":  # what is printed bit by bit is one text
+            yield _text("".join(each.text for each in outputs))
+        elif kind == "error":
+            yield from (_text("\n".join(each.traceback)) for each in outputs)
+        else:
+            yield from (_shown(each.data, widgets) for each in outputs)
+
+
+def _shown(data: dict[str, Any], widgets: dict[str, Any]) -> str:
+    """An output by the best of the forms that it has."""
+    if _VIEW in data:
+        return embed(json.loads(widgets[data[_VIEW]["model_id"]]["state"]["trace"]))
+    if "text/html" in data:
+        return _html(data["text/html"])
+    if "image/svg+xml" in data:
+        svg = data["image/svg+xml"]
+        return _html(svg[svg.index("<svg") :])
+    if "image/png" in data:
+        return _html(f'<img alt="{data["text/plain"]}" src="data:image/png;base64,{data["image/png"].strip()}">')
+    return data.get("text/markdown") or _text(data["text/plain"])
+
+
+def _html(text: str) -> str:
+    return f'<div class="output">\n{text.strip()}\n</div>'
+
+
+def _text(text: str) -> str:
+    return _fence(_COLOURS.sub("", text), ".text .output")
+
+
+def _fence(text: str, attributes: str) -> str:
+    ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{ticks} {{ {attributes} }}\n{text.rstrip()}\n{ticks}"
+
+
+def write(folder: Path, chosen: Iterable[Tutorial], cache: Path | None = None) -> None:
+    """Run the tutorials and write their pages and notebooks into `folder`, and a page that leads to them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in chosen:
+        page = markdown(each, executed(each, cache))
+        (folder / f"{each.name}.md").write_text(page, encoding="utf-8")
+        nbformat.write(each.notebook(), folder / f"{each.name}.ipynb")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), tutorials(), CACHE)
