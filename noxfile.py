@@ -31,10 +31,9 @@ TORCH = next(line for line in CONSTRAINTS.read_text().splitlines() if line.start
 ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
-PICTURES = ["graphlay", "matplotlib"]
-TESTS = ["pytest", "hypothesis", "expecttest", "ipykernel", "nbclient", *DEMO, *PICTURES]
-SITE = ["mkdocs-material", "mkdocstrings-python"]
-BROWSER = ["jupyterlab", "nbformat", "playwright", *SITE]
+TESTS = ["pytest", "hypothesis", "expecttest", *DEMO]
+SITE = ["mkdocs-material", "mkdocstrings-python", "linkchecker"]
+BROWSER = ["playwright", *SITE]
 BENCH = ["autograd", "mygrad", "jax"]
 
 
@@ -100,8 +99,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def lab(session: nox.Session) -> None:
-    """Open JupyterLab with the packages installed; arguments after -- go to it."""
-    install(session, *PACKAGES, *DEMO, "jupyterlab")
+    """Open JupyterLab with the packages installed and the tutorials at hand; arguments after -- go to it."""
+    install(session, *PACKAGES, *DEMO)
+    session.run("python", "-m", "tensorad_docs", "open", "--no-lab")
     session.run("jupyter", "lab", *session.posargs)
 
 
@@ -122,17 +122,20 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into site/; any warning fails it."""
-    install(session, *PACKAGES, *PICTURES, *SITE)
-    session.run("python", "-m", "tensorad_docs.rules_page", "docs/rules.md")
-    session.run("python", "-m", "tensorad_docs.shown", "docs")
-    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+    """Build the site into site/, tutorials executed: any warning or broken link fails it. `-- serve` serves it."""
+    install(session, *PACKAGES, *SITE)
+    session.run("python", "-m", "tensorad_docs.site", "docs")
+    command, *options = session.posargs or ["build"]
+    session.run("mkdocs", command, "--strict", *options, env={"NO_MKDOCS_2_WARNING": "1"})
+    if command == "build":
+        session.run("linkchecker", "--config", "linkchecker.ini", "--no-status", "site/index.html")
 
 
-@nox.session(python=False)
+@nox.session
 def tutorials(session: nox.Session) -> None:
-    """Run the tutorials (none is written yet: this only says so)."""
-    session.skip("no tutorial is written yet")
+    """Run the tutorials in kernels of their own, from the first cell to the last; arguments after -- name some."""
+    install(session, *PACKAGES)
+    session.run("python", "-m", "tensorad_docs", "run", *session.posargs)
 
 
 @nox.session

@@ -1,6 +1,5 @@
-"""The page of the site that lists every rule: `python -m tensorad_docs.rules_page docs/rules.md` writes it."""
+"""The page of the site that lists every rule."""
 
-import sys
 import textwrap
 from pathlib import Path
 
@@ -54,7 +53,3 @@ def row(card: RuleCard) -> str:
     name = f"`{card.name}`" + ", *linear*" * (card.kind == "linear op") + ", *internal*" * card.internal
     cotangents = "<br>".join(f"{operand}: `{formula}`" for operand, formula in card.formulas.items())
     return f"| {name} | {cotangents} | {', '.join(card.saves)} |"
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page())

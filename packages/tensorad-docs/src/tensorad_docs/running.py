@@ -1,5 +1,6 @@
 """Tutorials run, in kernels of their own, from the first cell to the last."""
 
+import asyncio
 import hashlib
 import os
 import tempfile
@@ -30,8 +31,11 @@ def executed(tutorial: Tutorial, cache: Path | None = None) -> Any:
     book = tutorial.read()
     with tempfile.TemporaryDirectory() as folder:  # for what cells write, and for IPython's own settings and history
         resources = {"metadata": {"path": folder}}
-        client = NotebookClient(book, timeout=SECONDS, kernel_name="python3", resources=resources)
-        client.execute(env=os.environ | {"IPYTHONDIR": f"{folder}/.ipython", "PYTHONWARNINGS": "default"})
+        client = NotebookClient(
+            book, timeout=SECONDS, kernel_name="python3", resources=resources, extra_arguments=["--log-level=ERROR"]
+        )
+        own = os.environ | {"IPYTHONDIR": f"{folder}/.ipython"}
+        asyncio.run(client.async_execute(env=own))  # with a loop that is closed again, whatever thread this is
     if kept and cache:
         cache.mkdir(parents=True, exist_ok=True)
         for stale in cache.glob(f"{tutorial.name}-*.ipynb"):

@@ -1,4 +1,4 @@
-"""What pages of the site show of their own programs: `python -m tensorad_docs.shown docs` writes it beside them.
+"""What pages of the site show of their own programs.
 
 A page runs block by block. Where `<!-- shown: EXPRESSION -->` stands between two blocks, the value of the expression is
 written to the file that the next line of the page includes, as something to click on or as a picture.
@@ -6,7 +6,6 @@ written to the file that the next line of the page includes, as something to cli
 
 import linecache
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from tensorad.looking.explain import Explanation
 from tensorad.looking.graph import Graph
 from tensorad.looking.steps import Steps
 from tensorad_ipython.explained import html_of
-from tensorad_ipython.page import embed, host
+from tensorad_ipython.page import embed
 
 _PARTS = re.compile(r'```python\n(?P<code>.*?)```|<!-- shown: (?P<shown>.*?) -->\n--8<-- "(?P<file>.*?)"', re.DOTALL)
-SCRIPT = "assets/view.js"
 
 
 def fragments(page: Path) -> dict[str, str]:
@@ -45,16 +43,7 @@ def fragment(value: Any) -> str:
     return f"<figure>{svg[svg.index('<svg') :]}</figure>"
 
 
-def write(docs: Path) -> None:
-    """Write what all pages below `docs` include, and the script that draws it."""
-    made = {SCRIPT: host()}
-    for page in sorted(docs.glob("*.md")):
-        if "<!-- shown: " in page.read_text(encoding="utf-8"):
-            made |= fragments(page)
-    for name, text in made.items():
-        (docs / name).parent.mkdir(exist_ok=True)
-        (docs / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+def written_for(docs: Path) -> dict[str, str]:
+    """What all pages below `docs` include, by the names of the files."""
+    pages = [page for page in sorted(docs.glob("*.md")) if "<!-- shown: " in page.read_text(encoding="utf-8")]
+    return {name: text for page in pages for name, text in fragments(page).items()}

@@ -1,4 +1,4 @@
-"""The pages of the site that are tutorials: `python -m tensorad_docs.tutorial_pages docs/tutorials` writes them.
+"""The pages of the site that are tutorials.
 
 Each is the executed notebook as Markdown: prose, code, and below it what the cell showed. Graphs and backward passes
 are drawn by the script that draws them in notebooks; checks and solutions are folded; the notebook stands beside the
@@ -8,18 +8,26 @@ page, to be downloaded.
 import itertools
 import json
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from tensorad_docs.running import executed
-from tensorad_docs.tutorial import Tutorial, kind_of, tutorials
+from tensorad_docs.tutorial import Tutorial, kind_of
 from tensorad_ipython.page import embed
 
-CACHE = Path(".cache/tutorials")
+HEAD = """# Tutorials
+
+Each is a notebook that runs: prose, a few lines of code, what they show. What is said in numbers is checked against
+torch.autograd or a closed form, in cells that are folded away; a check that fails fails the build of this site. The
+exercises have solutions, which are folded too, and run too.
+
+To work in them, download one from its page, or have all of them: `python -m tensorad_docs open` copies them out and
+opens JupyterLab, `python -m tensorad_docs run` runs them. In a clone of the project, `nox -s lab` does the former.
+
+"""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STATE = "application/vnd.jupyter.widget-state+json"
 _VIEW = "application/vnd.jupyter.widget-view+json"
@@ -84,14 +92,17 @@ def _fence(text: str, attributes: str) -> str:
     return f"{ticks} {{ {attributes} }}\n{text.rstrip()}\n{ticks}"
 
 
-def write(folder: Path, chosen: Iterable[Tutorial], cache: Path | None = None) -> None:
-    """Run the tutorials and write their pages and notebooks into `folder`, and a page that leads to them."""
-    folder.mkdir(parents=True, exist_ok=True)
+def index(chosen: Iterable[Tutorial]) -> str:
+    """The page that leads to the tutorials."""
+    return HEAD + "\n".join(
+        f"{place}. **[{each.title}]({each.name}.md)** {each.about}" for place, each in enumerate(chosen, 1)
+    )
+
+
+def files(chosen: Sequence[Tutorial], cache: Path | None = None) -> dict[str, str]:
+    """The pages of the tutorials, run for it, with their notebooks, and a page that leads to them, by their names."""
+    found = {"index.md": index(chosen)}
     for each in chosen:
-        page = markdown(each, executed(each, cache))
-        (folder / f"{each.name}.md").write_text(page, encoding="utf-8")
-        nbformat.write(each.notebook(), folder / f"{each.name}.ipynb")
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]), tutorials(), CACHE)
+        found[f"{each.name}.md"] = markdown(each, executed(each, cache))
+        found[f"{each.name}.ipynb"] = nbformat.writes(each.notebook())
+    return found
