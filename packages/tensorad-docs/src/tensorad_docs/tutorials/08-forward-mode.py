@@ -36,9 +36,9 @@ assert [each.item() for each in ts.jvp(f, (x,), (1.0,))] == [f(2.0), 13] == [10,
 # ## A tangent beside every value
 #
 # Suppose that $x$ moves by a small $\varepsilon$. Then every value that is computed from it moves too, to first order
-# by some multiple of $\varepsilon$: that multiple is its **tangent**. A value $a$ with tangent $\dot a$ is written $a +
-# \dot a\,\varepsilon$, and called a *dual number*. What happens to it in an op is school algebra, with one agreement,
-# that $\varepsilon^2$ is dropped:
+# by some multiple of $\varepsilon$: that multiple is its **tangent**. A value $a$ with tangent $\dot a$ is written
+# $a + \dot a\,\varepsilon$, and called a *dual number*. What happens to it in an op is school algebra, with one
+# agreement, that $\varepsilon^2$ is dropped:
 #
 # $$(a + \dot a\,\varepsilon)(b + \dot b\,\varepsilon) = ab + (\dot a\,b + a\,\dot b)\,\varepsilon.$$
 #
@@ -345,7 +345,7 @@ print(gradient, Hv)
 # twice instead, which is right because a Hessian is its own transpose.
 
 # %% tags=["check"]
-hessian = torch.func.hessian(lambda p: volume(p[0], p[1]))(p.data)
+hessian = torch.func.jacrev(torch.func.jacrev(lambda p: volume(p[0], p[1])))(p.data)
 assert hessian.tolist() == [[10, 6], [6, 0]]
 torch.testing.assert_close(Hv.data, hessian @ v.data, rtol=0, atol=0)
 assert gradient.tolist() == torch.func.grad(lambda p: volume(p[0], p[1]))(p.data).tolist() == [30, 9]
