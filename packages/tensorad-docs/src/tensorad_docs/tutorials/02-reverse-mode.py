@@ -43,8 +43,8 @@ print(ts.rule(torch.mul))
 # %% [markdown]
 # Leave `g` aside for a moment. What it is multiplied by is the derivative of the op alone, its *local derivative*:
 # `2 · input` for a square, the *other* factor for each factor of a product. For a sum it is 1. (The last line of each
-# answer is the line of tensorad's source that it was read from.) With the numbers of this run, the program has these
-# local derivatives:
+# answer is the rule as it stands in tensorad's source.) With the numbers of this run, the program has these local
+# derivatives:
 #
 # | op | local derivative | here |
 # |---|---|---|
@@ -130,8 +130,8 @@ g_u, g_x
 #
 # `g.steps(y, x)` is the backward pass of tensorad, which stops before each op. Go through it with the arrow keys or the
 # buttons. Look at the node that is marked, at its cotangent, and at what its operands receive. The numbers 5, 12, 27
-# and 108 come up in the same order as by hand. When `a` has its turn, `u` receives 15, "and 12 from before": the sum of
-# the two paths.
+# and 108 come up in the same order as by hand. At the turn of `a`, the third step, `u` receives 15 and has 12 from the
+# other path: that is where the two meet.
 
 # %%
 g.steps(y, x)
@@ -293,7 +293,8 @@ assert pulls == 2 * ops
 #
 # `g.explain` puts the backward pass into the form in which you would write it on paper: first the sum over paths as a
 # whole, then an equation for each cotangent, in symbols and in the numbers of this run. Find the bracket of above, 27,
-# in the equation for $\partial y / \partial u$. Click on a factor to see the rule that it comes from.
+# in the equation for $\partial y / \partial u$. A click on a factor leads to where it comes from, an equation or a
+# rule.
 
 # %%
 g.explain(y, x)

@@ -442,12 +442,12 @@ for name, (activation, scale, residual) in variants.items():
     print(f"{name:27} norm at the first layer / at the last: {ratios[name]:.2g}")
 
 # %% [markdown]
-# In the first line, eleven layers have taken what is left of a factor near ¼ each, $0.25^{11} \approx 2 \cdot 10^{-7}$.
-# The slope of tanh is 1 at 0, and small values stay near 0. That of relu is 1 or 0: about half of the entries go
-# through as they are, and weights that are larger by $\sqrt 2$ make up for the other half. The fourth keeps the sigmoid
-# and adds a way around it, `h + new`, as residual networks do. There `h` is used twice, so two cotangents arrive and
-# are added: the small one that came through the sigmoid, and the whole one, unchanged. What saves it is that fan-out
-# adds.
+# In the first line, each of eleven layers has left a little less than a quarter, and
+# $0.25^{11} \approx 2 \cdot 10^{-7}$. The slope of tanh is 1 at 0, and small values stay near 0. That of relu is 1 or
+# 0: about half of the entries go through as they are, and weights that are larger by $\sqrt 2$ make up for the other
+# half. The fourth keeps the sigmoid and adds a way around it, `h + new`, as residual networks do. There `h` is used
+# twice, so two cotangents arrive and are added: the small one that came through the sigmoid, and the whole one,
+# unchanged. What saves it is that fan-out adds.
 
 # %%
 g.flow(loss, [outputs[0], outputs[-1]])
@@ -557,7 +557,8 @@ assert by_scale[1024] == 0
 # %% [markdown] tags=["solution"]
 # A layer multiplies a cotangent by its weights and by the slopes of tanh. Larger weights make the first factor larger,
 # and between the last output and the first it is there eleven times. But they also make the values larger that tanh is
-# applied to, and there it is flat. In the end all slopes are 0 in float32: the values of tanh are then 1 or −1 exactly.
+# applied to, and there it is flat. In the end almost all slopes are exactly 0 in float32, where tanh is 1 or −1, and
+# nothing gets through.
 
 # %% [markdown]
 # ## Where to go on
