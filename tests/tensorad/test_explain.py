@@ -414,10 +414,19 @@ def test_constants_have_the_programs_names() -> None:
 
 
 def test_a_sum_of_paths_never_names_itself() -> None:
-    """A path of one factor, beside others, would be called what the whole sum is called."""
+    """A factor of the target by a value that also reaches it on other paths would be called what the sum is called."""
     x = ts.tensor(2.0)
     with ts.Grad() as g:
         y = x * x * 3 + x
     chain = g.explain(y, x).chains[0]
     assert chain.paths == []
     assert str(chain) == "∂y/∂x: the sum over 2 paths, products of up to 3 factors"
+    with ts.Grad() as g:
+        u = x**2
+        y = u * (u + 1)  # ∂y/∂u by the product alone is u + 1, and in all it is 2 u + 1
+    assert g.explain(y, x).chains[0].paths == []
+    assert g.explain(y, u).chains[0].paths == []
+    with ts.Grad() as g:
+        u = x**2
+        y = u * u  # one path, by two operands of one op
+    assert str(g.explain(y, x).chains[0]) == "∂y/∂x = ∂y/∂u · ∂u/∂x"

@@ -100,6 +100,10 @@ def test_where_others_differ() -> None:
     assert any("torch: NaN" in note for note in ts.rule(torch.hypot).notes)
 
 
+def test_powers_stay_powers() -> None:
+    assert "x**0 and x**0.0 at 0: 0; 0" in str(ts.rule(torch.pow))
+
+
 def test_what_is_no_function() -> None:
     for wrong in (5, "no_such_function", None, torch.nn.ReLU()):
         with pytest.raises(ts.ArgumentError, match="no function of torch's"):

@@ -58,6 +58,7 @@ def test_cuts_are_named(how: object, named: str) -> None:
     words = g.why(y, x)
     assert "does not depend" in words
     assert f"{named} at test_why.py:" in words
+    assert ("stops the recording" in words) == (named in ("stop_gradient()", "torch.no_grad()"))
 
 
 def test_made_before_and_after() -> None:

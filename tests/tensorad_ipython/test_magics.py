@@ -597,3 +597,13 @@ def test_the_text_of_a_cell_gives_names_and_expressions(notebook: Notebook) -> N
     notebook.run("%%grad y wrt x --explain\ndef f(v):\n    inner = v * v\n    return inner.sin()\ny = f(x)")
     assert "by sin: y = inner.sin() at Cell In[2], line 4" in notebook.printed
     assert "∂y/∂inner = ∂y/∂y · cos(inner)" in notebook.printed
+
+
+def test_a_change_in_place_is_found_in_a_cell(notebook: Notebook) -> None:
+    """Each statement of a cell is compiled by itself, and a line with a magic is no Python."""
+    lines = ["w = torch.nn.Parameter(torch.ones(2))", "with ts.Grad() as g:", "    y = (w * x).sum()"]
+    lines += ["with torch.no_grad():", "    w.mul_(0.5)", "g.gradient(y, x)", "w.add_(1)"]
+    notebook.run("import torch, tensorad as ts\nx = ts.tensor([1.0, 2.0])")
+    for cell in ("\n".join(lines), "\n".join(["%precision 3", *lines]), "\n".join(["%%grad", *lines])):
+        error = notebook.fails(cell)
+        assert re.search(r"as it seems at Cell In\[\d+\], line \d \('w\.mul_\(0\.5\)'\)\. So", str(error)), error

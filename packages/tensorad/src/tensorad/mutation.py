@@ -1,11 +1,12 @@
 """Noticing that a saved value was changed in place since: its derivative would be wrong."""
 
 import ast
+import inspect
 import linecache
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import optree
@@ -55,12 +56,15 @@ def _changes_after(site: Site) -> list[tuple[str, int]]:
     `.data`.
     """
     code, file, saved = site[0], site[0].co_filename, line_number(*site)
-    asked = next((frame.f_lineno for frame in _frames() if frame.f_code is code), math.inf)
-    lines = {line for _, _, line in code.co_lines()}
+    text = "".join("\n" if line.startswith("%") else line for line in linecache.getlines(file))  # without magics
     try:
-        program = ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:  # a cell with magics in it, say
+        program = ast.parse(text)
+    except SyntaxError:
         return []
+    if not code.co_flags & inspect.CO_OPTIMIZED:  # no function: a notebook compiles a cell statement by statement
+        code = compile(program, file, "exec")
+    asked = next((frame.f_lineno for frame in _frames() if _is_of(frame.f_code, code)), math.inf)
+    lines = {line for _, _, line in code.co_lines()}
     found: dict[bool, set[int]] = {True: set(), False: set()}  # whether it is likely -> the lines
     for each in ast.walk(program):
         if isinstance(each, ast.Call | ast.Assign | ast.AugAssign) and each.lineno in lines:
@@ -68,6 +72,12 @@ def _changes_after(site: Site) -> list[tuple[str, int]]:
             if likely is not None and saved <= each.lineno <= asked:
                 found[likely].add(each.lineno)
     return [(file, number) for number in sorted(found[True] or found[False])[-3:]]
+
+
+def _is_of(running: CodeType, code: CodeType) -> bool:
+    """Whether what runs is `code`, or, of a cell, a statement of it."""
+    function = (running.co_flags | code.co_flags) & inspect.CO_OPTIMIZED
+    return running is code or (not function and running.co_filename == code.co_filename)
 
 
 def _frames() -> Iterator[FrameType]:

@@ -131,7 +131,7 @@ def _shown(name: str) -> str:
 def _notes(names: list[str]) -> list[str]:
     about = [row for row in CONVENTIONS if not set(names).isdisjoint(row.ops.split())]
     notes = [f"{row.where}: {row.ours} (torch: {row.torch}; JAX: {row.jax})" for row in about]
-    return [note.replace("`", "").replace("**", "") for note in notes]
+    return [note.replace("`", "").replace("**≠**", "≠") for note in notes]
 
 
 def formula(function: Callable[..., Any]) -> str:

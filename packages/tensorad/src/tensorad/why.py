@@ -55,10 +55,9 @@ def _origin(context: "Grad", node: Node) -> str:
 
 def cuts(context: "Grad") -> list[str]:
     """The lines, while `context` was open, that turned a value into a constant."""
-    return [
-        f"  {how} {line(site)} has no derivative: what is computed from its result is a constant"
-        for site, how in context.cuts.items()
-    ]
+    stops = dict.fromkeys(("torch.no_grad()", "stop_gradient()"), "stops the recording: its result is a constant")
+    none = "has no derivative: what is computed from its result is a constant"
+    return [f"  {how} {line(site)} {stops.get(how, none)}" for site, how in context.cuts.items()]
 
 
 def cut_path(context: "Grad", target: "Tensor", source: "Tensor") -> str:

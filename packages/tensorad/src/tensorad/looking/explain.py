@@ -338,9 +338,10 @@ class _Derivation:
             count, length = ways.get(source.number, 0), longest.get(source.number, 0)
             if length > 1:
                 few = count <= _PATHS and length <= _FACTORS
-                paths = [[self.factor(*ends) for ends in path] for path in _paths(source.number, users)] if few else []
-                if any(len(path) == 1 for path in paths):  # it would have the name of the sum
-                    paths = []
+                found = list(_paths(source.number, users)) if few else []
+                # A factor of the target by a value that also reaches it otherwise would have the name of the sum.
+                clear = all(of != self.target.number or ways[by] == 1 for path in found for of, by in path)
+                paths = [[self.factor(*ends) for ends in path] for path in found] if clear else []
                 chains.append(Chain(self.derivative(source, torch.zeros(())), count, length, paths))
         return chains
 
