@@ -13,7 +13,11 @@ __version__ = "0.1.0"
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Give an IPython shell the magics, their completion, and the display of Tensors."""
+    """Give an IPython shell the magics, their completion, and the display of Tensors.
+
+    Args:
+        shell: the shell.
+    """
     if GradMagics.__name__ in shell.magics_manager.registry:  # by way of the other name
         return
     shell.register_magics(GradMagics)
@@ -24,7 +28,11 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Undo `load_ipython_extension`; what the magics have put into the notebook stays."""
+    """Undo `load_ipython_extension`; what the magics have put into the notebook stays.
+
+    Args:
+        shell: the shell.
+    """
     if shell.magics_manager.registry.pop(GradMagics.__name__, None) is None:
         return
     for kind in ("line", "cell"):

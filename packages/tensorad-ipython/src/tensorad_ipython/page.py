@@ -15,12 +15,30 @@ _ESCAPED = {each: f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 @cache
 def module() -> str:
-    """The JavaScript module that draws, as one text: dagre, which lays graphs out, the style, and `view.js`."""
+    """The JavaScript module that draws, as one text: dagre, which lays graphs out, the style, and `view.js`.
+
+    Its default export is what anywidget asks for: an object with `render`.
+    """
     return f"{_static('dagre.min.js')}\nconst STYLE = {_json(_static('view.css'))};\n{_static('view.js')}"
 
 
 def embed(trace: dict[str, Any]) -> str:
-    """A fragment of HTML with `trace` in it, which the script of `host()` turns into a picture."""
+    """A fragment of HTML with `trace` in it, which the script of `host()` turns into a picture.
+
+    Args:
+        trace: what `Graph.trace()` or `Steps.trace()` gives.
+
+    Returns:
+        One `div`, with the trace as JSON and a sentence for readers without JavaScript.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> x = ts.tensor(2.0)
+        >>> with ts.Grad() as g:
+        ...     y = x * x
+        >>> embed(g.graph(y).trace())[:28]
+        '<div class="tensorad-view"><'
+    """
     still = trace | {"editable": False}  # there is nobody who would run the rest again
     steps = f", {len(trace['steps'])} steps back" if trace.get("steps") else ""
     words = f"{trace['title']}: a graph of {len(trace['nodes'])} nodes{steps}. It is drawn by JavaScript."
@@ -29,19 +47,36 @@ def embed(trace: dict[str, Any]) -> str:
 
 
 def host() -> str:
-    """A classic script for a page: it draws every fragment of `embed()` there is, on pages of mkdocs-material too."""
+    """A classic script for a page: it draws every fragment of `embed()` there is, on pages of mkdocs-material too.
+
+    Returns:
+        JavaScript, to stand in a `script` element, or in a file that the page loads.
+    """
     return f"(() => {{\n{_static('host.js')}\nmountTraces({_json(module())});\n}})();\n"
 
 
 def standalone(trace: dict[str, Any], title: str) -> str:
-    """A whole page with nothing but `trace`: one file that works offline, light or dark as its reader likes it."""
+    """A whole page with nothing but `trace`: one file that works offline, light or dark as its reader likes it.
+
+    `Graph.save` and `Steps.save` write it to a file.
+
+    Args:
+        trace: what `Graph.trace()` or `Steps.trace()` gives.
+        title: the title of the page.
+    """
     style = """  :root { --tensorad-height: calc(100vh - 11rem); }
   body { margin: 1rem auto; padding: 0 1rem; max-width: 90rem; font-family: system-ui, sans-serif; }"""
     return document(title, style, f"{embed(trace)}\n<script>\n{host()}</script>")
 
 
 def document(title: str, style: str, body: str) -> str:
-    """A page that stands alone, light or dark as its reader likes it."""
+    """A page that stands alone, light or dark as its reader likes it.
+
+    Args:
+        title: its title.
+        style: what stands in its style sheet beside that.
+        body: what stands in its body, HTML.
+    """
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -15,9 +15,15 @@ MOST_ROWS = 60
 
 @dataclass(eq=False, repr=False)
 class Result:
-    """The target and its derivatives: `y, dx, d2x = result`, `result[1]`, each in the structure of the sources.
+    """What `%grad` returns: the target and its derivatives, `y, dx, d2x = result`, `result[1]`.
 
-    `rows` are what is shown: what each tensor is, and the tensor. `notes` are the words below them.
+    It shows itself as text, LaTeX and HTML.
+
+    Attributes:
+        values: the target, and for each order a derivative in the structure of the source, or, if there are several
+            sources, a tuple of these.
+        rows: what is shown: what each tensor is, and the tensor.
+        notes: the words below them.
     """
 
     values: tuple[Any, ...]

@@ -13,10 +13,26 @@ Changed = Callable[[int, str], dict[str, Any]]
 
 
 class View(anywidget.AnyWidget):
-    """A trace, drawn; `index` is the step that is shown, -1 before the first. Both can be set, and follow the page.
+    """The widget that notebooks show for graphs and steps: a trace, drawn.
 
-    Where the trace is editable, the page sends what the user wrote for the cotangent of a step: `changed(step, text)`
-    returns the trace that follows from it, or raises an error, whose words are then shown.
+    Args:
+        trace: what `Graph.trace()` or `Steps.trace()` gives.
+        changed: where the trace is editable, the page sends what the user wrote for the cotangent of a step:
+            `changed(step, text)` returns the trace that follows from it, or raises an error, whose words are shown.
+
+    Attributes:
+        trace: the trace as text, in JSON; it can be set, and the page follows.
+        index: the step that is shown, -1 before the first; it can be set, and follows the page.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> x = ts.tensor(2.0)
+        >>> with ts.Grad() as g:
+        ...     y = x * x
+        >>> view = View(g.steps(y, x).trace())
+        >>> view.index = 0
+        >>> view
+        View('gradient of y by x', 2 nodes, step 1 of 1)
     """
 
     _esm = module()

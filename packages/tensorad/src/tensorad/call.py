@@ -50,6 +50,22 @@ class Op:
     A rule's parameters say what it needs, and that is what a node saves: `g` (the cotangent, always first), the op's
     arguments by name, `out`, `<argument>_shape` for the shape alone, or `residuals`; an op with a rule that names
     `residuals` has a function that returns (output, residuals).
+
+    Attributes:
+        name: the op's name.
+        signature: as `defrule` was given it.
+        arguments: what stands between its brackets.
+        function: what computes it, on torch tensors.
+        rules: operand, or the operands of a joint rule -> the rule.
+        operands: the names of the arguments that have a derivative.
+        needs: for each rule, what it names beside `g`.
+        saves: what a node saves: the names that any rule needs.
+        places: whose value each of these is: a place in (*parents, the node itself, nobody).
+        call: what answers for it on Tensors.
+        joint: whether one rule gives the cotangents of all operands.
+        elementwise: whether each entry of the output comes of those at its place.
+        linear: whether it is linear in its operands, taken together.
+        pushes: as `rules`, in forward mode, where those are not transposed reverse ones.
     """
 
     # One rule for all operands (see several.py); each entry from those at its place; linear in its operands.
@@ -81,13 +97,21 @@ class Op:
         return [self.reading(rule) for rule in self.rules.values()]
 
     def reading(self, rule: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-        """`rule`, taking what it names out of the values that a node saved."""
+        """A rule as the passes call it, taking what it names out of the values that a node saved.
+
+        Args:
+            rule: a function of a cotangent, or a tangent, and of what it names.
+        """
         names = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
         text = f"lambda g, saved: rule(g, {_each('saved[{0}]', map(self.saves.index, names))})"
         return eval(compile(text, WRITTEN, "eval"), {"rule": rule})
 
     def lift(self, node: Node) -> list[Any]:
-        """What the rules are given when they are recorded: saved values, as Tensors that know where they come from."""
+        """What the rules are given when they are recorded: saved values, as Tensors that know where they come from.
+
+        Args:
+            node: an application of this op.
+        """
         owners = (*node.parents, node, None)
         return [Tensor(value, owners[i]) if owners[i] else value for value, i in zip(node.saved, self.places)]  # noqa: B905
 

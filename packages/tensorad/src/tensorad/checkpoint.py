@@ -25,7 +25,8 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Each call costs a second one in the backward pass, and the memory of what happens inside of it is only there for
     that time. So a deep model of many checkpoints needs the memory of one of them, and of what goes from each to the
-    next.
+    next. (Chen, Xu, Zhang and Guestrin: Training Deep Nets with Sublinear Memory Cost, 2016; of adjoint programs,
+    Griewank and Walther: Evaluating Derivatives, 2008, chapter 12.)
 
     Args:
         f: a function of Tensors, and of nests of them, which returns Tensors or a nest of them. It may use other
@@ -42,7 +43,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
             updated, say. Ask for the gradient before.
         RuleError: by the gradient, if `f` computed something else the second time: with a generator of its own, say.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> block = ts.checkpoint(lambda x: x.sin().exp().sin())
         >>> x = ts.tensor(0.0)

@@ -15,9 +15,20 @@ from tensorad.rules.segments import segment_shares
 
 
 class Convention(NamedTuple):
-    """What the gradient is at a hard point; `≠` marks where it departs from torch's on purpose."""
+    """What the gradient is at a hard point: a row of the table of conventions.
 
-    ops: str  # the names of the ops that it is about
+    Attributes:
+        ops: the names of the ops that it is about, with spaces between them.
+        where: the point, in words.
+        torch: what the gradient is there in torch.
+        jax: what it is in JAX; a dash where there is no such function.
+        ours: what it is here; `≠` marks where that departs from torch's on purpose.
+        corner: which entries sit there, where the value is a choice; None where `check="corners"` looks for none. Its
+            parameters say what it needs, as those of a rule.
+        by: the operands whose gradients it is about; all of them, if left out.
+    """
+
+    ops: str
     where: str
     torch: str
     jax: str
@@ -26,7 +37,7 @@ class Convention(NamedTuple):
     # what it needs, as those of a rule: arguments of the op, `out`, or the op's `name`; a row is about the ops that have
     # them. It gives a mask of the output's shape (for what works entry by entry), an Entries, a list of these, or None.
     corner: Callable[..., Any] | None = None
-    by: str = ""  # the operands whose gradients it is about; all of them, if left out
+    by: str = ""
 
 
 class Entries(NamedTuple):

@@ -87,15 +87,22 @@ class Conversions(_LikeTorch):
         return iter(self.unbind(0) if self.ndim else self.data)  # torch's own error for a scalar
 
     def item(self) -> Any:
-        """The value of a one-element Tensor, as a Python number."""
+        """The value of a Tensor of one element, as a Python number, which is a constant to all contexts.
+
+        Raises:
+            RuntimeError: torch's, if it has several elements.
+        """
         return taken_out(self, "item()").item()
 
     def tolist(self) -> Any:
-        """The values as nested lists of Python numbers."""
+        """The values as nested lists of Python numbers, which are constants to all contexts; of a scalar, a number."""
         return taken_out(self, "tolist()").tolist()
 
     def numpy(self) -> Any:
-        """The values as a numpy array that shares memory, and so is read-only; copy it to change it."""
+        """The values as a numpy array that shares memory, and so is read-only; copy it to change it.
+
+        It is a constant to all contexts.
+        """
         array = taken_out(self, "numpy()").numpy()
         array.flags.writeable = False
         return array

@@ -33,14 +33,23 @@ _MOST = 20  # how many ops
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Corner:
-    """An op with entries at which a gradient relied on a convention: `print` it, or take its parts."""
+    """An op with entries at which a gradient relied on a convention: `print` it, or take its parts.
+
+    Attributes:
+        op: the op's name.
+        line: the user's line, in words.
+        row: what the gradient is there, to tensorad, to torch and to JAX.
+        of: whose entries they are: `"the output"`, or an operand's name.
+        mask: which entries: a torch tensor of bools, of the shape of what they are of.
+        values: what stands at them, in their order, by the names of the operands, or of what they are of.
+    """
 
     op: str
-    line: str  # the user's
-    row: Convention  # where it is, and what torch, JAX and tensorad (`ours`) say there
-    of: str  # whose entries: "the output", or an operand's name
-    mask: torch.Tensor  # which entries
-    values: dict[str, torch.Tensor]  # what stands at them, in their order: in the operands, or in what they are of
+    line: str
+    row: Convention
+    of: str
+    mask: torch.Tensor
+    values: dict[str, torch.Tensor]
 
     @property
     def count(self) -> int:
@@ -57,7 +66,7 @@ class Corner:
         return f"{self.head()}\n    {row.replace('`', '').replace('**', '')}"
 
     def head(self) -> str:
-        """The op, the line and the entries, in words."""
+        """The op, the line and the entries, in words: what is printed, but for the convention."""
         count, more = self.count, ", ..." * (self.count > _FIRST)
         what = f"{count} entr{'y' if count == 1 else 'ies'} of {self.of}" if self.mask.ndim else self.of
         places = ", ".join(str(list(index)) for index in self.indices[:_FIRST]) + more if self.mask.ndim else ""
@@ -72,9 +81,10 @@ def _numbers(values: torch.Tensor) -> str:
 
 
 class Corners(tuple[Corner, ...]):
-    """What the gradients relied on, op by op, in the order in which the ops ran.
+    """What the gradients relied on: a tuple with a Corner for each op, in the order in which the ops ran.
 
-    `unseen` says whether there were ops whose values could not be looked at.
+    Attributes:
+        unseen: whether there were ops whose values could not be looked at, inside of torch.vmap for one.
     """
 
     unseen = False

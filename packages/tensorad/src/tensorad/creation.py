@@ -24,12 +24,21 @@ def tensor(
         dtype: by default that of `data`; torch's default dtype for Python floats.
         device: by default that of `data`.
         name: what pictures and messages call it.
+        others: torch's further options, such as `requires_grad`: there are none here, and the error says why.
 
-    >>> import tensorad as ts
-    >>> ts.tensor([1.0, 2.0])
-    Tensor([1., 2.])
-    >>> ts.tensor(6, dtype=ts.float64, name="x")
-    Tensor(6., dtype=torch.float64)
+    Returns:
+        A Tensor of the shape of `data`: `()` for a number.
+
+    Raises:
+        ArgumentError: for an option that it does not have.
+        TypeError: torch's, for what is no number. For lists of different lengths, it is a ValueError.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> ts.tensor([1.0, 2.0])
+        Tensor([1., 2.])
+        >>> ts.tensor(6, dtype=ts.float64, name="x")
+        Tensor(6., dtype=torch.float64)
     """
     if others:
         raise ArgumentError(

@@ -53,9 +53,9 @@ def check_rule(function: Callable[..., Any] | Op, *examples: Any) -> None:
 
     Raises:
         RuleError: if something is wrong.
-        ArgumentError: if the examples are such that nothing can be told.
+        ArgumentError: if the examples are such that nothing can be told, or the function is random.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> square = ts.primitive(lambda x: x**2).defvjp(lambda x: (x**2, x), lambda g, x: (3 * g * x,))
         >>> try:

@@ -16,7 +16,14 @@ _SHOWN = 20  # rows of a report
 
 
 class Saved(NamedTuple):
-    """What one node has saved: the bytes of memory behind it, the op, the user's line, and the shapes by name."""
+    """What one node has saved.
+
+    Attributes:
+        bytes: the size of the memory behind it.
+        op: the op's name.
+        line: the user's line, in words.
+        values: the shapes of what was saved, by the names that the rule gives to it.
+    """
 
     bytes: int
     op: str
@@ -29,7 +36,13 @@ class Saved(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a recording has saved: `rows`, the largest first, and in `bytes` all of it, memory that is shared once."""
+    """What a recording has saved: print it, or take its parts.
+
+    Attributes:
+        bytes: the size of all of it, memory that several values share counted once.
+        nodes: how many nodes are alive.
+        rows: a Saved for each node that has saved something, the largest first.
+    """
 
     bytes: int
     nodes: int

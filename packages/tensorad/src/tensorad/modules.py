@@ -24,12 +24,14 @@ def functional_call(module: torch.nn.Module, params: Mapping[str, Any], args: An
         args: the tuple of the module's arguments, or its only one.
         kwargs: its keyword arguments.
 
+    Returns:
+        What the module returns. While the call lasts, the module holds the other values: other threads must not use it.
+
     Raises:
-        ArgumentError: for a name that the module does not have, or different values for what is tied together.
+        ArgumentError: if `params` is no dict by name; for a name that the module does not have; for different values
+            for what is tied together.
 
-    While the call lasts, the module holds the other values: other threads must not use it.
-
-    Example:
+    Examples:
         >>> import torch, tensorad as ts
         >>> layer = torch.nn.Linear(2, 1, bias=False)
         >>> params = {"weight": ts.tensor([[3.0, 4.0]])}

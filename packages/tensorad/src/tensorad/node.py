@@ -66,17 +66,29 @@ class Node:
     """One recorded application of an op, or a leaf (no op, no parents): a value that no open context recorded.
 
     Where only a forward mode records, it makes a leaf of a node as soon as it has the tangent: no graph is kept.
+
+    Attributes:
+        number: its place in the order of making.
+        op: an Op, or None for a leaf.
+        contexts: the Grads that recorded it.
+        parents: the nodes of the operands, one per operand that the op can be differentiated by; None for a constant.
+        saved: the values that the rules name, as torch tensors, in the order of `op.saves`.
+        version: torch's count of changes in place to these, when it was made.
+        shape: that of the output; of a tuple of outputs, the tuple of them.
+        dtype: that of the output.
+        site: the user's line, turned into words only when somebody asks.
+        name: what pictures and messages call the value.
     """
 
     number: int
-    op: Any  # an Op, or None for a leaf
+    op: Any
     contexts: frozenset[Any]
-    parents: "tuple[Node | None, ...]"  # one per operand that the op can be differentiated by; None for a constant
-    saved: tuple[Any, ...]  # the values that the rules name, on raw torch tensors
-    version: int  # `version(saved)` when it was made, to notice a change in place
-    shape: Any  # of the output; of a tuple of outputs, the tuple of them
+    parents: "tuple[Node | None, ...]"
+    saved: tuple[Any, ...]
+    version: int
+    shape: Any
     dtype: Any
-    site: Any = None  # the user's line, a Site: turned into words only when somebody asks
+    site: Any = None
     name: str | None = None
 
     def __repr__(self) -> str:

@@ -49,10 +49,24 @@ def _extension() -> Any:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Bring `%grad`, `%%grad` and rich display into an IPython shell: what `%load_ext tensorad` calls."""
+    """Bring `%grad`, `%%grad` and rich display into an IPython shell: what `%load_ext tensorad` calls.
+
+    Args:
+        shell: the shell.
+
+    Raises:
+        UsageError: IPython's, without the package tensorad-ipython.
+    """
     _extension().load_ipython_extension(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take them away again: what `%unload_ext tensorad` calls."""
+    """Take them away again: what `%unload_ext tensorad` calls.
+
+    Args:
+        shell: the shell.
+
+    Raises:
+        UsageError: IPython's, without the package tensorad-ipython.
+    """
     _extension().unload_ipython_extension(shell)

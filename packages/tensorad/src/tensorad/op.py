@@ -95,11 +95,14 @@ def defrule(
             does not. For a joint rule, one that takes the list of tangents (None for a constant).
         rules: one rule per operand.
 
+    Returns:
+        The `Op`. It is called as `ts.name`, as `Tensor.name` where torch has such a method, and by torch's functions.
+
     Raises:
         RuleError: if a rule names something that the op does not have, or no function has that name; if the rule of a
             linear op needs the value of an operand.
 
-    Example:
+    Examples:
         >>> import torch, tensorad as ts
         >>> op = ts.defrule("cube(input)", function=lambda x: x**3, input=lambda g, input: 3 * g * input**2)
         >>> x = ts.tensor(2.0)

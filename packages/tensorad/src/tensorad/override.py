@@ -46,11 +46,14 @@ def override(
         rules: as for `defrule`, one for each operand that gets another one: a line of PyTorch of `g` and of what it
             names, arguments of the op by name, `<argument>_shape` or `out`. The other operands keep theirs.
 
+    Yields:
+        The `Op` that answers in the block.
+
     Raises:
         ArgumentError: if `function` is no function of torch's that can be called on Tensors.
         RuleError: if a rule names something that the op does not have, as by `defrule`.
 
-    Example:
+    Examples:
         >>> import torch, tensorad as ts
         >>> x = ts.tensor([0.4, 2.6])
         >>> with ts.override(torch.round, input=lambda g: g), ts.Grad() as g:

@@ -20,7 +20,13 @@ _NUMBERS = {"item()", "tolist()", "numpy()", "float()", "complex()", "__dlpack__
 
 
 class Primitive:
-    """A function of torch tensors that the engine does not look into: a node of its own. Made by `primitive`."""
+    """A function of torch tensors that the engine does not look into: a node of its own. Made by `primitive`.
+
+    It is called on Tensors, torch tensors and other values, by position, and returns a Tensor.
+
+    Attributes:
+        function: what computes it, on torch tensors.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
@@ -35,6 +41,19 @@ class Primitive:
         written in torch functions that have rules, compute the same each time, and take all Tensors as arguments.
         Where they turn a Tensor into numbers (numpy, `.item()`), the first order is right, and the next one raises.
         torch's own autograd is off while they run (`torch.func.vjp` works). `ts.check_rule` finds what is wrong.
+
+        Args:
+            fwd: a function of the arguments: it returns the output, a torch tensor, and whatever `bwd` needs.
+            bwd: a function of the cotangent of the output, of its shape and dtype, and of the residuals: it returns a
+                tuple with a cotangent for each argument, of that argument's shape; None for a constant. For one
+                argument, the bare one will do.
+
+        Returns:
+            The primitive itself.
+
+        Raises:
+            RuleError: when it is called, or its gradient is asked for: if `fwd` returns no pair, or something else the
+                second time; if `bwd` returns another number of cotangents.
         """
         name = getattr(self, "__name__", "primitive")
 
@@ -134,15 +153,26 @@ def _note_constants(name: str, fwd: Any, tensors: Sequence[Any], residuals: Any)
 def primitive(function: Callable[..., Any]) -> Primitive:
     """Turn a function of torch tensors into an op whose derivative `defvjp` gives.
 
-    >>> import torch, tensorad as ts
-    >>> @ts.primitive
-    ... def cube(x):
-    ...     return x**3
-    >>> _ = cube.defvjp(lambda x: (x**3, x), lambda g, x: (3 * g * x**2,))
-    >>> x = ts.tensor(2.0)
-    >>> with ts.Grad() as g:
-    ...     y = cube(x)
-    >>> g.gradient(y, x)
-    Tensor(12.)
+    Args:
+        function: it takes torch tensors, and other values, by position, and returns a torch tensor.
+
+    Returns:
+        A `Primitive`, to be called in its place.
+
+    Raises:
+        RuleError: when it is called in a context, if it has no derivative yet.
+        ArgumentError: when it is called with a list of Tensors: each is an argument of its own.
+
+    Examples:
+        >>> import torch, tensorad as ts
+        >>> @ts.primitive
+        ... def cube(x):
+        ...     return x**3
+        >>> _ = cube.defvjp(lambda x: (x**3, x), lambda g, x: (3 * g * x**2,))
+        >>> x = ts.tensor(2.0)
+        >>> with ts.Grad() as g:
+        ...     y = cube(x)
+        >>> g.gradient(y, x)
+        Tensor(12.)
     """
     return Primitive(function)

@@ -22,17 +22,31 @@ from tensorad.tensor import TABLE
 
 @dataclass(frozen=True)
 class RuleCard:
-    """What `tensorad.rule` found: `print` it, or take its parts."""
+    """What `tensorad.rule` found: `print` it, or take its parts.
+
+    Attributes:
+        name: the op's signature, or the function's name.
+        kind: `"op"`, `"linear op"`, `"composed"` (of other ops), `"constant"` (without a derivative) or `"pieces"` (no
+            row: differentiated through what torch makes it of).
+        formulas: operand -> its cotangent, as a formula of the cotangent `g` of the output.
+        saves: what a node saves of a call, by the names of the op's arguments.
+        notes: where torch or JAX differ, or the value is a convention.
+        source: the row, or the function, as it stands in the file, and the helpers that it names.
+        file: that file, such as `rules/elementwise.py`.
+        internal: whether it is no function of torch's, but an op that rules are written in.
+        forward: operand -> its share of the tangent, as a formula of its tangent `t`, where that is not the rule of
+            reverse mode, transposed.
+    """
 
     name: str
-    kind: str  # "op", "linear op", "composed", "constant" or "pieces"
-    formulas: dict[str, str]  # operand -> its cotangent, as a formula
-    saves: list[str]  # what a node keeps of a call, by the names of the op's arguments
-    notes: list[str]  # where torch or JAX differ, or the value is a convention
-    source: str  # the row, or the function, as it stands in the file, and the helpers that it names
+    kind: str
+    formulas: dict[str, str]
+    saves: list[str]
+    notes: list[str]
+    source: str
     file: str
-    internal: bool = False  # no function of torch's, but an op of tensorad's own that rules are written in
-    forward: dict[str, str] = field(default_factory=dict)  # operand -> its share of the tangent, if not by transposing
+    internal: bool = False
+    forward: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         lines = [f"{self.name}: {'internal; ' * self.internal}{_KINDS[self.kind]}"]
@@ -61,10 +75,13 @@ def rule(function: Any) -> RuleCard:
     Args:
         function: such as `torch.sin`, `torch.Tensor.sin`, `tensorad.sin` or `"sin"`.
 
-    Raises:
-        ArgumentError: if it is no function of torch's.
+    Returns:
+        A `RuleCard`, to print or to take apart.
 
-    Example:
+    Raises:
+        ArgumentError: for a name that is none of torch's, or something that cannot be called.
+
+    Examples:
         >>> import torch, tensorad as ts
         >>> ts.rule(torch.sin)
         sin(input): the cotangent of each operand, for the cotangent g of the output

@@ -19,15 +19,26 @@ class Stop(Entry):
 def stop_gradient(value: Any = None) -> Any:
     """As a context, `with stop_gradient():`, a span in which nothing is recorded; as a function, a constant.
 
-    `stop_gradient(t)` is a Tensor of the same values, with no copy of the data, that no context can look behind. Nests
-    of Tensors are taken too. A Grad that is opened inside a `stop_gradient()` block records as usual.
+    A Grad that is opened inside a `stop_gradient()` block records as usual.
 
-    >>> import tensorad as ts
-    >>> x = ts.tensor(3.0)
-    >>> with ts.Grad() as g:
-    ...     y = x * ts.stop_gradient(x)
-    >>> g.gradient(y, x)
-    Tensor(3.)
+    Args:
+        value: a Tensor, or any nest of Tensors and other things, which are handed on; left out, it is the context.
+
+    Returns:
+        In the structure of `value`, Tensors of the same values, with no copy of the data, that no context can look
+        behind; without a value, what `with` takes.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> x = ts.tensor(3.0)
+        >>> with ts.Grad() as g:
+        ...     y = x * ts.stop_gradient(x)
+        ...     with ts.stop_gradient():
+        ...         z = x * x
+        >>> g.gradient(y, x)
+        Tensor(3.)
+        >>> g.gradient(y * z, x, unconnected="zero")
+        Tensor(0.)
     """
     if value is None:
         return Stop()

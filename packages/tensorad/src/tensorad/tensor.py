@@ -23,8 +23,28 @@ class Tensor(Conversions):
 
     Make one with `tensorad.tensor(...)`; ops on Tensors return Tensors. A Tensor is a value: nothing but `t[i] = v`,
     `t += v` and their like, which replace it by a new value, ever changes it. Equality is elementwise, hashing by
-    identity. `born` counts the values that were made under no context, so that errors can say when; `label` is the name
-    of one that can have no node, an integer.
+    identity. It has the operators and the methods of a torch.Tensor for which the table has an op, and others of these
+    where torch makes them of such. It cannot be subclassed.
+
+    Args:
+        data: the torch tensor, which is not copied; `tensor` copies.
+        node: what made it; None for a value that nothing recorded.
+
+    Attributes:
+        data: the backing torch.Tensor. A change of it in place is noticed where a rule needs the value.
+        node: the Node that made it, or the leaf that it is to the contexts that have used it; else None.
+        shape: the sizes, as a torch.Size.
+        dtype: the torch dtype.
+        device: the torch device.
+        ndim: the number of dimensions.
+        born: when a value was made that nothing recorded, so that errors can say when: a number of the same counter.
+        label: the name of a value that can have no node: of integers or booleans.
+
+    Examples:
+        >>> import torch, tensorad as ts
+        >>> x = ts.tensor([1.0, 2.0], name="x")
+        >>> 2 * x.sin() + torch.ones(2), (x[0] > 1).item()
+        (Tensor([2.6829, 2.8186]), False)
     """
 
     __slots__ = ("__weakref__", "born", "data", "label", "node")

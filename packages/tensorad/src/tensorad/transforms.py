@@ -46,10 +46,12 @@ def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
 
     Raises:
         ShapeError: when called, if `f` returns no scalar.
-        NotDifferentiableError: if the argument is of integers.
-        NotRecordedError: if the result depends on nothing that was recorded, and something was cut on the way to it.
+        ArgumentError: when called, if `f` returns a complex value or no Tensor, or has no such argument.
+        NotDifferentiableError: when called, if the argument has an integer or boolean dtype.
+        NotRecordedError: when called, if the result depends on nothing that was recorded, and something was cut on the
+            way to it.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> ts.grad(lambda x: x**3)(ts.tensor(2.0))
         Tensor(12.)
@@ -67,11 +69,24 @@ def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
 
 
 def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
-    """As `grad`, but the function gives the pair of value and gradient, and with `has_aux` ((value, aux), gradient).
+    """A function that gives the value of `f` and its gradient, from one run; `f` returns a scalar.
 
-    >>> import tensorad as ts
-    >>> ts.value_and_grad(lambda w, x: (w * x).sum(), argnums=(0, 1))(ts.tensor([1.0, 2.0]), 3.0)
-    (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
+    Args:
+        f: a function of Tensors, and of nests of them; what else it takes is handed on as it is.
+        argnums: which argument to differentiate by, or a tuple of them.
+        has_aux: whether `f` returns a pair, of which only the first is differentiated.
+
+    Returns:
+        A function of the arguments of `f`: it gives `(value, gradient)`, with `has_aux` `((value, aux), gradient)`. The
+        gradient is as by `grad`.
+
+    Raises:
+        TensorADError: when called, the errors of `grad`.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> ts.value_and_grad(lambda w, x: (w * x).sum(), argnums=(0, 1))(ts.tensor([1.0, 2.0]), 3.0)
+        (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
     """
 
     @functools.wraps(f)
@@ -97,14 +112,21 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
 def vjp(f: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """The value of `f` at `primals`, and a function that takes a cotangent of it back to the primals.
 
+    Args:
+        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
+        primals: its arguments: Tensors, torch tensors and floats, and nests of them, all differentiated by.
+        has_aux: whether `f` returns a pair, of which only the first is differentiated.
+
     Returns:
         `(out, vjp_fn)`, with `has_aux` also what `f` returned beside `out`. `vjp_fn(cotangents)` takes a nest like
         `out`, any number of times, and gives a tuple with a cotangent for each primal, in its structure.
 
     Raises:
-        ShapeError, ArgumentError: by `vjp_fn`, if the cotangents do not have the structure and the shapes of `out`.
+        NotDifferentiableError: if a primal has an integer or boolean dtype.
+        ArgumentError: if `f` returns no Tensors; by `vjp_fn`, if the cotangents have another structure than `out`.
+        ShapeError: by `vjp_fn`, if a cotangent has another shape than its value.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> out, vjp_fn = ts.vjp(lambda x, y: x * y, ts.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0]))
         >>> vjp_fn(ts.tensor([1.0, 0.0]))
@@ -125,13 +147,26 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
 def linearize(f: Function, *primals: Any) -> tuple[Any, Function]:
     """The value of `f` at `primals`, and the linear function that is its derivative there: `(out, jvp_fn)`.
 
-    `jvp_fn(*tangents)` takes a tangent for each primal, any number of times, and gives that of `out`. `f` itself runs
-    once, and what it does is kept; for one tangent, `jvp` takes less memory.
+    `f` itself runs once, and what it does is kept; for one tangent, `jvp` takes less memory.
 
-    >>> import tensorad as ts
-    >>> out, jvp_fn = ts.linearize(ts.sin, ts.tensor(0.0))
-    >>> jvp_fn(ts.tensor(2.0))
-    Tensor(2.)
+    Args:
+        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
+        primals: its arguments: Tensors, torch tensors and floats, and nests of them, all differentiated by.
+
+    Returns:
+        `(out, jvp_fn)`. `jvp_fn(*tangents)` takes a tangent for each primal, any number of times, and gives that of
+        `out`, in its structure.
+
+    Raises:
+        NotDifferentiableError: if a primal has an integer or boolean dtype.
+        ArgumentError: if `f` returns no Tensors; by `jvp_fn`, if the tangents have another structure than the primals.
+        ShapeError: by `jvp_fn`, if a tangent has another shape than its primal.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> out, jvp_fn = ts.linearize(ts.sin, ts.tensor(0.0))
+        >>> jvp_fn(ts.tensor(2.0))
+        Tensor(2.)
     """
     run = Run("linearize", f, primals, {}, tuple(range(len(primals))), False)
 
@@ -145,11 +180,12 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
     """The value of `f` at `primals`, and its derivative along `tangents`, in forward mode.
 
     The tangents are worked out beside the values, op by op, and no graph is kept: memory does not grow with the depth
-    of `f`.
+    of `f`. An op's tangent comes of its rule, transposed: that is linear in the cotangent, and its derivative by the
+    cotangent takes tangents forward (Radul et al.: You Only Linearize Once, 2022, the other way round).
 
     Args:
-        f: a function of Tensors, and of nests of them.
-        primals: its arguments, as a tuple.
+        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
+        primals: its arguments, as a tuple: Tensors, torch tensors and floats, and nests of them.
         tangents: a nest like `primals`, of the same shapes.
         has_aux: whether `f` returns a pair, of which only the first is differentiated.
 
@@ -157,9 +193,11 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
         `(out, tangent)`, with `has_aux` also what `f` returned beside `out`; the tangent has the structure of `out`.
 
     Raises:
-        ArgumentError, ShapeError: if the tangents do not have the structure and the shapes of the primals.
+        NotDifferentiableError: if a primal has an integer or boolean dtype.
+        ArgumentError: if `f` returns no Tensors, or the tangents have another structure than the primals.
+        ShapeError: if a tangent has another shape than its primal.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> ts.jvp(lambda x, y: x * y, (ts.tensor(2.0), ts.tensor(3.0)), (ts.tensor(1.0), ts.tensor(0.5)))
         (Tensor(6.), Tensor(4.))
@@ -182,11 +220,11 @@ def jacobian(
     """A function that gives the Jacobian of `f`: the derivative of each entry of its value by each of its argument.
 
     Args:
-        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
+        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them, of real values.
         argnums: which argument to differentiate by, or a tuple of them.
         mode: `"reverse"` goes back once for each entry of the value, `"forward"` forward once for each entry of the
             argument, all of them in one batch; `"auto"` takes what there is less of.
-        chunk_size: how many at a time; by default, all.
+        chunk_size: how many rows, or columns, at a time; by default, all.
         has_aux: whether `f` returns a pair, of which only the first is differentiated.
 
     Returns:
@@ -195,9 +233,10 @@ def jacobian(
         tuple of them for a tuple of argnums). With `has_aux`, that and the second result of `f`.
 
     Raises:
-        ArgumentError: for an unknown mode; when called, for complex values.
+        ArgumentError: for an unknown mode; when called, for complex values, or if `f` returns no Tensors.
+        NotDifferentiableError: when called, if the argument has an integer or boolean dtype.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> ts.jacobian(lambda x: x**2 * 3)(ts.tensor([1.0, 2.0]))
         Tensor([[ 6.,  0.],
@@ -219,12 +258,23 @@ def jacobian(
 def hessian(f: Function, argnums: Argnums = 0, chunk_size: int | None = None) -> Function:
     """A function that gives the Hessian of `f`, the Jacobian of its gradient: the derivative by each two entries.
 
-    Args, results and errors are those of `jacobian`, with the structure and the shape of the argument twice.
+    Args:
+        f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them, of real values.
+        argnums: which argument to differentiate by, or a tuple of them.
+        chunk_size: how many rows at a time; by default, all.
 
-    >>> import tensorad as ts
-    >>> ts.hessian(lambda x: x[0] ** 2 * x[1])(ts.tensor([3.0, 5.0]))
-    Tensor([[10.,  6.],
-            [ 6.,  0.]])
+    Returns:
+        A function of the arguments of `f`. It gives what `jacobian` gives, with the structure and the shape of the
+        argument twice: for a scalar by a Tensor, a Tensor of the shape of the argument followed by the same.
+
+    Raises:
+        TensorADError: when called, the errors of `jacobian`.
+
+    Examples:
+        >>> import tensorad as ts
+        >>> ts.hessian(lambda x: x[0] ** 2 * x[1])(ts.tensor([3.0, 5.0]))
+        Tensor([[10.,  6.],
+                [ 6.,  0.]])
     """
     return jacobian(jacobian(f, argnums, "reverse", chunk_size), argnums, "reverse", chunk_size)
 
@@ -232,18 +282,24 @@ def hessian(f: Function, argnums: Argnums = 0, chunk_size: int | None = None) ->
 def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """The Hessian of `f`, a function that returns a scalar, times a vector, without the Hessian.
 
+    It is the gradient of a gradient: at a few times the cost of `f`, whatever the number of entries (Pearlmutter: Fast
+    Exact Multiplication by the Hessian, 1994).
+
     Args:
         f: a function of Tensors, and of nests of them, which returns a real scalar.
-        primals: its arguments, as a tuple.
-        tangents: the vector, as a nest like `primals`.
+        primals: its arguments, as a tuple: Tensors, torch tensors and floats, and nests of them.
+        tangents: the vector, as a nest like `primals`, of the same shapes.
 
     Returns:
         The product, for each primal, in its structure; the bare one if there is one primal.
 
     Raises:
-        as `grad` and `jvp`.
+        NotDifferentiableError: if a primal has an integer or boolean dtype.
+        ArgumentError: if `f` returns a complex value or no Tensor, or the tangents have another structure than the
+            primals.
+        ShapeError: if `f` returns no scalar, or a tangent has another shape than its primal.
 
-    Example:
+    Examples:
         >>> import tensorad as ts
         >>> ts.hvp(lambda x: (x**3).sum(), (ts.tensor([1.0, 2.0]),), (ts.tensor([1.0, 1.0]),))
         Tensor([ 6., 12.])

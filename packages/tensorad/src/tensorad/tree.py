@@ -15,10 +15,18 @@ _NAMESPACE = "tensorad"
 def flatten(nest: Any) -> tuple[list[Any], Any]:
     """The values in `nest`, dicts in the order of their sorted keys, and its structure, for `unflatten`.
 
-    >>> from tensorad import tree
-    >>> values, structure = tree.flatten({"b": 1, "w": [2, 3]})
-    >>> values
-    [1, 2, 3]
+    Args:
+        nest: lists, tuples, named tuples, dicts, dataclasses and what `register` has been told of, in any depth. What
+            is none of these is a value, None too.
+
+    Returns:
+        The list of the values, and the structure.
+
+    Examples:
+        >>> from tensorad import tree
+        >>> values, structure = tree.flatten({"b": 1, "w": [2, 3]})
+        >>> values
+        [1, 2, 3]
     """
     values, structure = optree.tree_flatten(nest, none_is_leaf=True, namespace=_NAMESPACE)
     if _adopted_any(values):
@@ -29,10 +37,18 @@ def flatten(nest: Any) -> tuple[list[Any], Any]:
 def unflatten(structure: Any, values: Iterable[Any]) -> Any:
     """A nest of the given `structure` that holds `values`.
 
-    >>> from tensorad import tree
-    >>> values, structure = tree.flatten({"b": 1, "w": [2, 3]})
-    >>> tree.unflatten(structure, "xyz")
-    {'b': 'x', 'w': ['y', 'z']}
+    Args:
+        structure: what `flatten` gave.
+        values: as many as there are places in it, in the order of `flatten`.
+
+    Raises:
+        ValueError: optree's, for another number of values.
+
+    Examples:
+        >>> from tensorad import tree
+        >>> values, structure = tree.flatten({"b": 1, "w": [2, 3]})
+        >>> tree.unflatten(structure, "xyz")
+        {'b': 'x', 'w': ['y', 'z']}
     """
     return optree.tree_unflatten(structure, values)
 
@@ -40,12 +56,18 @@ def unflatten(structure: Any, values: Iterable[Any]) -> Any:
 def map(function: Callable[..., Any], nest: Any, *nests: Any) -> Any:
     """A nest of the structure of `nest`, of `function` applied to its values (and to those of `nests`, side by side).
 
-    >>> from tensorad import tree
-    >>> tree.map(lambda w, dw: w - dw, {"w": 5, "b": 3}, {"w": 1, "b": 1})
-    {'w': 4, 'b': 2}
+    Args:
+        function: of as many values as there are nests.
+        nest: a nest, as for `flatten`.
+        nests: more of the same structure.
 
     Raises:
-        ValueError: if the nests differ in structure.
+        ValueError: optree's, if the nests differ in structure.
+
+    Examples:
+        >>> from tensorad import tree
+        >>> tree.map(lambda w, dw: w - dw, {"w": 5, "b": 3}, {"w": 1, "b": 1})
+        {'w': 4, 'b': 2}
     """
     flatten(nest)  # adopts the dataclasses in it
     return optree.tree_map(function, nest, *nests, none_is_leaf=True, namespace=_NAMESPACE)
@@ -54,30 +76,56 @@ def map(function: Callable[..., Any], nest: Any, *nests: Any) -> Any:
 def register(
     kind: type, flatten: Callable[[Any], tuple[list[Any], Any]], unflatten: Callable[[Iterable[Any], Any], Any]
 ) -> None:
-    """Let instances of `kind` be nests: `flatten` gives (values, the rest), `unflatten(values, the rest)` undoes it.
+    """Let instances of a class be nests. Named tuples and dataclasses are, without being registered.
 
-    >>> from tensorad import tree
-    >>> class Pair:
-    ...     def __init__(self, a, b):
-    ...         self.a, self.b = a, b
-    >>> tree.register(Pair, lambda pair: ([pair.a, pair.b], None), lambda values, _: Pair(*values))
-    >>> tree.flatten(Pair(1, 2))[0]
-    [1, 2]
+    Args:
+        kind: the class.
+        flatten: takes an instance, gives (values, the rest): values may be nests, the rest is compared by `==`.
+        unflatten: `unflatten(values, the rest)` makes an instance of these again.
+
+    Raises:
+        ValueError: optree's, for a class that is registered already.
+
+    Examples:
+        >>> from tensorad import tree
+        >>> class Pair:
+        ...     def __init__(self, a, b):
+        ...         self.a, self.b = a, b
+        >>> tree.register(Pair, lambda pair: ([pair.a, pair.b], None), lambda values, _: Pair(*values))
+        >>> tree.flatten(Pair(1, 2))[0]
+        [1, 2]
     """
     optree.register_pytree_node(kind, flatten, lambda rest, values: unflatten(values, rest), namespace=_NAMESPACE)
 
 
 def path(nest: Any, index: int) -> str:
-    """Where in `nest` the value number `index` stands, such as `['w'][0]`."""
+    """Where in `nest` the value number `index` stands, such as `['w'][0]`.
+
+    Args:
+        nest: a nest, as for `flatten`.
+        index: the number of the value, in the order of `flatten`.
+
+    Raises:
+        IndexError: if there is no such value.
+
+    Examples:
+        >>> from tensorad import tree
+        >>> tree.path({"b": 1, "w": [2, 3]}, 2)
+        "['w'][1]"
+    """
     return paths(nest)[index]
 
 
 def paths(nest: Any) -> list[str]:
     """Where each of the values in `nest` stands, in the order of `flatten`.
 
-    >>> from tensorad import tree
-    >>> tree.paths({"b": 1, "w": [2, 3]})
-    ["['b']", "['w'][0]", "['w'][1]"]
+    Args:
+        nest: a nest, as for `flatten`.
+
+    Examples:
+        >>> from tensorad import tree
+        >>> tree.paths({"b": 1, "w": [2, 3]})
+        ["['b']", "['w'][0]", "['w'][1]"]
     """
     flatten(nest)  # adopts the dataclasses in it
     return [each.codify("") for each in optree.tree_accessors(nest, none_is_leaf=True, namespace=_NAMESPACE)]

@@ -102,7 +102,7 @@ class Equation:
         return value if text.strip("()") == value else f"{text} = {value}"
 
     def shown_terms(self) -> list[Term]:
-        """The terms that are shown, where a value has been used very often: the first of them."""
+        """The terms that are shown: all, or the first of them, where a value has been used very often."""
         return self.terms if len(self.terms) <= _TERMS else self.terms[: _TERMS - 1]
 
     @property
@@ -161,7 +161,12 @@ class Chain:
 
 @dataclass(frozen=True)
 class UsedRule:
-    """A rule that was used: what is known of it, and its formulas as syntax, by the operands."""
+    """A rule that was used.
+
+    Attributes:
+        card: what is known of it.
+        expressions: operand -> its formula, as syntax.
+    """
 
     card: RuleCard
     expressions: dict[str, ast.expr]

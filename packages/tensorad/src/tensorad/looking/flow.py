@@ -88,7 +88,7 @@ class Flow(Saved):
         return drawn
 
     def trace(self) -> dict[str, Any]:
-        """The sizes as plain data."""
+        """The sizes as plain data: lists, dicts, numbers and text, as JSON has them."""
 
         def rows(sizes: Sequence[Size]) -> list[dict[str, Any]]:
             return [size._asdict() | {"node": size.node.number} for size in sizes]

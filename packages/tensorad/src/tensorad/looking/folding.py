@@ -45,7 +45,11 @@ class Group:
     open: bool = False
 
     def renumber(self, numbers: dict[int, int]) -> None:
-        """Let nodes have other numbers."""
+        """Let nodes have other numbers.
+
+        Args:
+            numbers: the number until now -> the new one, for each node.
+        """
         for part in self.parts:
             if isinstance(part, Group):
                 part.renumber(numbers)

@@ -20,12 +20,14 @@ Leaves = Mapping[str, str]  # what names in an expression are written as
 
 @dataclass(frozen=True)
 class Symbol:
-    """What a name in a rule stands for: a value of this run, or the derivative of the target `of` by the value `by`.
+    """What a name in a rule stands for: a value of this run, or the derivative of the target by one.
 
     Attributes:
         text: what it is called.
-        shape: such as `(2, 3)`.
-        data: a copy of the value, if it is small.
+        shape: its shape as text, such as `(2, 3)`.
+        data: a copy of the value, if it is small; else None.
+        of: what the target is called, if it is a derivative; else empty.
+        by: what the value is called that it is by, if it is a derivative; else empty.
     """
 
     text: str

@@ -26,24 +26,35 @@ if TYPE_CHECKING:
 
 
 class GraphNode(NamedTuple):
-    """A node of a graph: `inputs` has the numbers of the nodes that it was made of, by the names of the operands.
+    """A node of a graph, as text and numbers.
 
-    `name` is the one that the value was given, or what the program calls it. `value` is its value in a line; None
-    where nobody has kept it. `contexts` are the contexts that recorded it, the outermost first.
+    Attributes:
+        number: its place in the graph, from 1.
+        op: the op's name; None for a leaf: a value that the context did not record.
+        name: the one that the value was given, or what the program calls it; None if it has neither.
+        shape: a tuple; of an op with several outputs, a tuple of these.
+        dtype: that of the value.
+        value: its value in a line; None where nobody has kept it.
+        line: the user's line, in words.
+        inputs: the operands' names, and the numbers of the nodes that these are.
+        contexts: the names of the contexts that recorded it, the outermost first.
+        code: the expression of the program that it was computed by.
+        formulas: operand -> its cotangent, as a formula of the cotangent `g` of this node.
+        symbol: what formulas call it: its name, numbered if others have it too; `v7` without one.
     """
 
     number: int
-    op: str | None  # None for a leaf: a value that the context did not record
+    op: str | None
     name: str | None
     shape: Any
     dtype: Any
     value: str | None
-    line: str  # the user's, in words
+    line: str
     inputs: list[tuple[str, int]]
     contexts: tuple[str, ...] = ()
-    code: str = ""  # the expression of the program that it was computed by
-    formulas: dict[str, str] = {}  # operand -> its cotangent  # noqa: RUF012
-    symbol: str = ""  # what formulas call it: its name, numbered if others have it too; `v7` without one
+    code: str = ""
+    formulas: dict[str, str] = {}  # noqa: RUF012
+    symbol: str = ""
 
     @property
     def short_op(self) -> str | None:
@@ -65,6 +76,7 @@ class Graph(Saved):
         title: what it is the graph of.
         nodes: a GraphNode each; node number n is `nodes[n - 1]`.
         groups: the whole as a Group, of which the parts are numbers of nodes, and Groups in turn.
+        target: the number of the target.
         sources: what the sources are called, and their numbers.
     """
 
@@ -78,15 +90,26 @@ class Graph(Saved):
         return "\n".join(printed(Seen(self, whole=False)))
 
     def to_dot(self, *, whole: bool = False) -> str:
-        """The graph in Graphviz's language, folded as it is printed, or `whole`."""
+        """The graph in Graphviz's language.
+
+        Args:
+            whole: whether nothing is folded; by default it is folded as it is printed.
+        """
         return dot(Seen(self, whole))
 
     def to_mermaid(self, *, whole: bool = False) -> str:
-        """The graph in Mermaid's language, folded as it is printed, or `whole`."""
+        """The graph in Mermaid's language.
+
+        Args:
+            whole: whether nothing is folded; by default it is folded as it is printed.
+        """
         return mermaid(Seen(self, whole))
 
     def to_svg(self, *, whole: bool = False) -> str:
-        """The graph as a picture, folded as it is printed, or `whole`.
+        """The graph as a picture: the text of an SVG file, light or dark as its reader likes it.
+
+        Args:
+            whole: whether nothing is folded; by default it is folded as it is printed.
 
         Raises:
             MissingPackageError: without the package that lays graphs out: `pip install 'tensorad[pictures]'`.
@@ -94,7 +117,7 @@ class Graph(Saved):
         return svg(Seen(self, whole))
 
     def trace(self) -> dict[str, Any]:
-        """The graph as plain data for a page: lists, dicts, numbers and text, as JSON has them."""
+        """The graph as plain data, for a page: lists, dicts, numbers and text, as JSON has them."""
         return trace(self)
 
     def _forms(self) -> dict[str, Callable[[], str | bytes]]:

@@ -17,8 +17,11 @@ class Saved(Shown):
         A graph can also be `.svg`, a picture, `.dot`, for Graphviz, or `.mmd`, for Mermaid; the flow of a gradient is
         `.png`, `.svg` or `.pdf`, and no page; a derivation also `.tex`.
 
+        Args:
+            path: the name of the file; its ending says which form.
+
         Returns:
-            the path.
+            The path.
 
         Raises:
             ArgumentError: for another ending.

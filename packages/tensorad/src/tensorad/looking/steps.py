@@ -35,6 +35,7 @@ class Received:
         value: that in the operand's own shape and dtype: broadcasting and promotion undone.
         before: what the operand had received until then, from other steps; None if nothing.
         total: the sum.
+        written: what works out `ran`, when that is asked for.
     """
 
     operand: str
@@ -87,7 +88,7 @@ class Received:
         return f"{text} = {value}" + f", {self.fitted}" * bool(self.fitted) + met
 
     def trace(self) -> dict[str, Any]:
-        """The same as plain data for a page."""
+        """The same as plain data, for a page."""
         return {
             "operand": self.operand, "node": self.node.number, "formula": self.formula, "symbols": self.symbols,
             "numbers": self.numbers, "value": _data_of(self.value),
@@ -128,7 +129,7 @@ class Step:
 
     @property
     def cotangent(self) -> Any:
-        """The gradient of the target by this node; None if nothing flows here."""
+        """The gradient of the target by this node; None if nothing flows here. It can be set until the step runs."""
         return presented(self._record.cotangent)
 
     @cotangent.setter
@@ -146,7 +147,7 @@ class Step:
         return self._steps.run(self.number).gradients
 
     def trace(self) -> dict[str, Any]:
-        """The same as plain data for a page."""
+        """The same as plain data, for a page."""
         rule = "; ".join(f"{operand}: {formula}" for operand, formula in self.rule.items())
         return {
             "node": self.node.number,
@@ -209,7 +210,14 @@ class Steps(Saved):
         return self._walk.gradients()
 
     def run(self, number: int) -> _Record:
-        """Run the pass up to the end of that step; what is known of it."""
+        """Run the pass up to the end of one step, as asking for what that step did runs it.
+
+        Args:
+            number: that of the step, from 0.
+
+        Returns:
+            What is known of it: its `received` and `gradients` are those of the `Step`.
+        """
         record = self[number]._record
         if record.received is None:
             before = self._records[-2].gradients if number else dict.fromkeys(self._walk.labels)
@@ -225,6 +233,10 @@ class Steps(Saved):
 
     def change(self, number: int, cotangent: Any) -> None:
         """Let the pass go on from a step with another cotangent; as `steps[number].cotangent = ...`.
+
+        Args:
+            number: that of the step, from 0.
+            cotangent: the other one, of the shape of the first: a Tensor, or something to make one of.
 
         Raises:
             ArgumentError: if the step has run already, or has no cotangent that could be changed.
@@ -246,7 +258,28 @@ class Steps(Saved):
         self._walk.cotangents[record.node], record.changed = record.cotangent, True
 
     def changed(self, number: int, cotangent: Any) -> "Steps":
-        """The same pass from the start, with another cotangent at one step, and what was changed before that one."""
+        """The same pass from the start, with another cotangent at one step, and what was changed before that one.
+
+        Args:
+            number: that of the step, from 0.
+            cotangent: the other one, of the shape of the first: a Tensor, or something to make one of.
+
+        Returns:
+            The Steps of the other pass; these stay as they are.
+
+        Raises:
+            ArgumentError: if the step has no cotangent that could be changed.
+            ShapeError: for a cotangent of another shape.
+
+        Examples:
+            >>> import tensorad as ts
+            >>> x = ts.tensor(2.0)
+            >>> with ts.Grad() as g:
+            ...     y = (x * x) * 3
+            >>> steps = g.steps(y, x)
+            >>> steps.gradients, steps.changed(1, 1.0).gradients
+            (Tensor(12.), Tensor(4.))
+        """
         number, again = self[number].number, Steps(*self._asked, earlier=self._walk)
         for place, record in enumerate(self._records[:number]):
             if record.changed:
@@ -255,7 +288,7 @@ class Steps(Saved):
         return again
 
     def trace(self) -> dict[str, Any]:
-        """The graph and all steps as plain data for a page."""
+        """The graph and all steps as plain data, for a page. This runs the pass to its end."""
         numbers = self._walk.recorded.numbers
         sources = [{"label": label, "node": numbers.get(node)} for label, node in self._walk.labels.items()]
         title = f"gradient of {self.graph.title} by {_some([*self._walk.labels])}"
