@@ -32,7 +32,7 @@ ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
 TESTS = ["pytest", "hypothesis", "expecttest", *DEMO]
-SITE = ["mkdocs-material", "mkdocstrings-python", "linkchecker"]
+SITE = ["mkdocs-material", "mkdocstrings-python", "linkchecker", "ruff"]  # ruff lays signatures out
 BROWSER = ["playwright", *SITE]
 BENCH = ["autograd", "mygrad", "jax"]
 

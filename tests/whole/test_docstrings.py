@@ -1,4 +1,7 @@
-"""The examples in docstrings run and print what they say, and every public name has a docstring."""
+"""The examples in docstrings run and print what they say, and every public name has a docstring.
+
+What the docstrings of the reference have to say is a matter of tests/tensorad_docs/test_reference.py.
+"""
 
 import doctest
 import importlib
@@ -7,8 +10,14 @@ import pkgutil
 import pytest
 
 import tensorad as ts
+import tensorad_docs
+import tensorad_ipython
 
-MODULES = [module.name for module in pkgutil.walk_packages(ts.__path__, "tensorad.")]
+PACKAGES = [ts, tensorad_ipython, tensorad_docs]
+MODULES = [
+    *(package.__name__ for package in PACKAGES),
+    *(module.name for each in PACKAGES for module in pkgutil.walk_packages(each.__path__, f"{each.__name__}.")),
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,4 +1,4 @@
-"""The page of the site that lists every rule."""
+"""The page of the site that lists every rule, and the one that lists every function of torch that has one."""
 
 import textwrap
 from pathlib import Path
@@ -23,8 +23,20 @@ of their cotangents, `out[0]` and `g[0]` are the first.
 """
 
 
+NAMES_HEAD = """# Functions of torch
+
+Every function of torch that tensorad has a row for has its name here: `ts.sin` is `torch.sin`, of torch's arguments, on
+Tensors. Torch's functions and methods are the same ops: `ts.sin(t)`, `torch.sin(t)` and `t.sin()` are one. Those of
+`torch.linalg`, `torch.fft`, `torch.special` and `torch.nn.functional` go by their last name: `ts.det`, `ts.rfft`,
+`ts.entr`, `ts.conv2d`. A function that is missing here can still be called on Tensors, by torch's name, if torch makes
+it of some that are here: [coverage](../coverage.md).
+
+The title of each family leads to its rules.
+"""
+
+
 def page() -> str:
-    """The page, as Markdown."""
+    """The page of all rules, as Markdown."""
     rows = {ROWS.get(call, call): rule(call) for call in [*OPS.values(), *ROWS]}  # one for all the names of a row
     cards = list({(card.file, card.name): card for card in rows.values()}.values())
     constants = ", ".join(f"`{name}`" for name, call in OPS.items() if ROWS.get(call, call) is None)
@@ -33,16 +45,39 @@ def page() -> str:
     return "\n".join([HEAD, *families, "## Without a derivative\n", f"Declared as constants: {constants}.\n"])
 
 
+def names_page() -> str:
+    """The page of all functions that `ts.` offers under torch's names, as Markdown."""
+    families: dict[str, list[str]] = {}
+    for name in dir(tensorad):
+        if name in OPS:
+            families.setdefault(rule(name).file, []).append(name)
+    made, constants = families.pop("creation.py"), families.pop("")
+    parts = [
+        f"## [{title(file)}](../rules.md#{Path(file).stem})\n\n{_codes(families[file])}\n" for file in sorted(families)
+    ]
+    filled = f"## [Filled tensors](tensors.md#filled-tensors)\n\n{_codes(made)}\n"
+    without = f"## [Without a derivative](../rules.md#without-a-derivative)\n\n{_codes(constants)}\n"
+    return "\n".join([NAMES_HEAD, *parts, filled, without])
+
+
+def _codes(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def title(file: str) -> str:
+    """What a file of rules is called on the pages."""
+    return Path(file).stem.replace("_", " ").capitalize()
+
+
 def family(file: str, cards: list[RuleCard]) -> str:
     """The section on one file of rules."""
     text = Path(tensorad.__file__).with_name("rules").joinpath(Path(file).name).read_text()
-    title = Path(file).stem.replace("_", " ").capitalize()
     about = text.split('"""')[1].strip().splitlines()[0]
     table = ["| op | cotangents | saves |", "|---|---|---|", *map(row, cards)]
     notes = [f"- {note}" for card in cards for note in card.notes]
     fold = f'??? note "The source: {file}"\n'
     source = textwrap.indent(f"```python\n{text}```\n", "    ")
-    parts = [f"## {title}\n", f"{about}\n", *table, "", *dict.fromkeys(notes), "", fold, source]
+    parts = [f"## {title(file)}\n", f"{about}\n", *table, "", *dict.fromkeys(notes), "", fold, source]
     return "\n".join(parts)
 
 
