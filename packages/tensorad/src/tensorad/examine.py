@@ -57,7 +57,8 @@ def check_rule(function: Callable[..., Any] | Op, *examples: Any) -> None:
 
     Examples:
         >>> import tensorad as ts
-        >>> square = ts.primitive(lambda x: x**2).defvjp(lambda x: (x**2, x), lambda g, x: (3 * g * x,))
+        >>> square = ts.primitive(lambda x: x**2)
+        >>> _ = square.defvjp(lambda x: (x**2, x), lambda g, x: (3 * g * x,))
         >>> try:
         ...     ts.check_rule(square, ts.tensor(2.0, dtype=ts.float64))
         ... except ts.RuleError as error:

@@ -106,6 +106,10 @@ class Grad(Questions, Entry):
             ArgumentError: if the target or a source is no Tensor.
             ShapeError: if the cotangent has another shape than the target.
 
+        Warns:
+            UnconnectedWarning: as is said of `unconnected`.
+            ConventionWarning: under `Grad(check="corners")`, if it relied on a convention.
+
         Examples:
             >>> import tensorad as ts
             >>> w, b = ts.tensor([1.0, 2.0]), ts.tensor(3.0)

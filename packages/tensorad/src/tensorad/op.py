@@ -104,7 +104,9 @@ def defrule(
 
     Examples:
         >>> import torch, tensorad as ts
-        >>> op = ts.defrule("cube(input)", function=lambda x: x**3, input=lambda g, input: 3 * g * input**2)
+        >>> op = ts.defrule(
+        ...     "cube(input)", function=lambda x: x**3, input=lambda g, input: 3 * g * input**2
+        ... )
         >>> x = ts.tensor(2.0)
         >>> with ts.Grad() as g:
         ...     y = ts.cube(x)

@@ -58,7 +58,7 @@ def override(
         >>> x = ts.tensor([0.4, 2.6])
         >>> with ts.override(torch.round, input=lambda g: g), ts.Grad() as g:
         ...     y = (x * torch.round(x)).sum()
-        >>> g.gradient(y, x)  # round is 0 and 3, and passes the gradient straight through
+        >>> g.gradient(y, x)  # round(x) is 0 and 3, and its slope is taken for 1
         Tensor([0.4000, 5.6000])
     """
     old, op, new = _replacement(function, joint, outputs, rules)

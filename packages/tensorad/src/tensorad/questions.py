@@ -204,9 +204,9 @@ class Questions:
             ...     h = x * x
             ...     y = h * 3
             >>> for step in g.steps(y, x):
-            ...     print(step.node.name, step.cotangent, [str(each) for each in step.received])
-            y Tensor(1.) ['h receives ∂y/∂y · 3 = 1 · 3 = 3']
-            h Tensor(3.) ['x receives ∂y/∂h · x = 3 · 2 = 6', 'x receives ∂y/∂h · x = 3 · 2 = 6, and 6 from before: 12']
+            ...     print(step.node.name, step.cotangent, *step.received, sep="; ")
+            y; Tensor(1.); h receives ∂y/∂y · 3 = 1 · 3 = 3
+            h; Tensor(3.); x receives ∂y/∂h · x = 3 · 2 = 6; x receives ∂y/∂h · x = 3 · 2 = 6, and 6 from before: 12
         """
         return _looking("steps").Steps(self, target, sources, cotangent)
 

@@ -85,7 +85,8 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
 
     Examples:
         >>> import tensorad as ts
-        >>> ts.value_and_grad(lambda w, x: (w * x).sum(), argnums=(0, 1))(ts.tensor([1.0, 2.0]), 3.0)
+        >>> both = ts.value_and_grad(lambda w, x: (w * x).sum(), argnums=(0, 1))
+        >>> both(ts.tensor([1.0, 2.0]), 3.0)
         (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
     """
 
@@ -128,7 +129,8 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
 
     Examples:
         >>> import tensorad as ts
-        >>> out, vjp_fn = ts.vjp(lambda x, y: x * y, ts.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0]))
+        >>> x, y = ts.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0])
+        >>> out, vjp_fn = ts.vjp(lambda x, y: x * y, x, y)
         >>> vjp_fn(ts.tensor([1.0, 0.0]))
         (Tensor([3., 0.]), Tensor([1., 0.]))
     """
@@ -199,7 +201,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
 
     Examples:
         >>> import tensorad as ts
-        >>> ts.jvp(lambda x, y: x * y, (ts.tensor(2.0), ts.tensor(3.0)), (ts.tensor(1.0), ts.tensor(0.5)))
+        >>> ts.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.5))
         (Tensor(6.), Tensor(4.))
     """
     _check_tuples("jvp", primals, tangents)
@@ -301,7 +303,8 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
     Examples:
         >>> import tensorad as ts
-        >>> ts.hvp(lambda x: (x**3).sum(), (ts.tensor([1.0, 2.0]),), (ts.tensor([1.0, 1.0]),))
+        >>> x, along = ts.tensor([1.0, 2.0]), ts.tensor([1.0, 1.0])
+        >>> ts.hvp(lambda x: (x**3).sum(), (x,), (along,))
         Tensor([ 6., 12.])
     """
     _check_tuples("hvp", primals, tangents)

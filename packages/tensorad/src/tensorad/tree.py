@@ -91,7 +91,9 @@ def register(
         >>> class Pair:
         ...     def __init__(self, a, b):
         ...         self.a, self.b = a, b
-        >>> tree.register(Pair, lambda pair: ([pair.a, pair.b], None), lambda values, _: Pair(*values))
+        >>> def flatten(pair):
+        ...     return [pair.a, pair.b], None
+        >>> tree.register(Pair, flatten, lambda values, _: Pair(*values))
         >>> tree.flatten(Pair(1, 2))[0]
         [1, 2]
     """
