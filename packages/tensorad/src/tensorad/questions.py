@@ -58,6 +58,7 @@ class Questions:
             NotRecordedError: if this context did not record the target.
             NotDifferentiableError: if the target or a source has an integer or boolean dtype.
             MutationError: if a value that the gradient needs was changed in place since.
+            NonFiniteError: under `Grad(check="nan")`, if a rule makes a NaN or an infinity.
             ContextError: if this context was never entered.
             ArgumentError: if the target or a source is no Tensor; for complex values, which have gradients only.
 
@@ -91,6 +92,7 @@ class Questions:
             NotRecordedError: if this context did not record the target.
             NotDifferentiableError: if the target or a source has an integer or boolean dtype.
             MutationError: if a value that the gradient needs was changed in place since.
+            NonFiniteError: under `Grad(check="nan")`, if a rule makes a NaN or an infinity.
             ContextError: if this context was never entered.
             ArgumentError: if the target or a source is no Tensor; for complex values.
             ShapeError: if target and sources differ in the number of samples.

@@ -16,8 +16,8 @@ def flatten(nest: Any) -> tuple[list[Any], Any]:
     """The values in `nest`, dicts in the order of their sorted keys, and its structure, for `unflatten`.
 
     Args:
-        nest: lists, tuples, named tuples, dicts, dataclasses and what `register` has been told of, in any depth. What
-            is none of these is a value, None too.
+        nest: lists, tuples, named tuples, dicts (an OrderedDict in its own order), deques, dataclasses, and what
+            `register` has been told of, in any depth. What is none of these is a value, None too.
 
     Returns:
         The list of the values, and the structure.
