@@ -15,6 +15,7 @@ from tensorad.watching import Watcher
 from tensorad.why import not_recorded, why
 
 if TYPE_CHECKING:
+    from tensorad.corners import Corners
     from tensorad.looking.explain import Explanation
     from tensorad.looking.flow import Flow
     from tensorad.looking.graph import Graph
@@ -307,7 +308,7 @@ class Questions:
         """
         return memory(self)
 
-    def corners(self: Any) -> Any:
+    def corners(self: Any) -> "Corners":
         """The conventions that the gradients so far relied on, with `Grad(check="corners")`.
 
         Returns:

@@ -169,6 +169,13 @@ class Steps(Saved):
 
     Nothing has run at first. Going through it runs the pass, step by step; each is kept, to be gone through again.
 
+    Args:
+        context: the Grad that is asked: its `steps` makes one of these.
+        target: as for `Grad.steps`.
+        sources: as for `Grad.steps`.
+        cotangent: as for `Grad.steps`.
+        earlier: an earlier walk of the same pass, whose contexts and graph are taken over.
+
     Attributes:
         graph: what is walked through.
     """
