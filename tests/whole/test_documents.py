@@ -4,13 +4,15 @@ import contextlib
 import io
 import linecache
 import re
+import textwrap
 import warnings
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_BLOCKS = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", flags=re.DOTALL)
+# Indented where they are folded: in a solution, say.
+_BLOCKS = re.compile(r"^( *)```python\n(.*?)^\1```(?:\n\n\1```text\n(.*?)^\1```)?", flags=re.DOTALL | re.MULTILINE)
 _MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between machines
 
 
@@ -23,12 +25,17 @@ _MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between ma
         ("docs/functions.md", 8),
         ("docs/wrong.md", 6),
         ("docs/looking.md", 8),
+        ("docs/from-pytorch.md", 4),
+        ("docs/from-jax.md", 3),
+        ("docs/from-tensorflow.md", 3),
+        ("docs/from-micrograd.md", 3),
     ],
     ids=lambda each: str(each),
 )
 def test_blocks_print_what_stands_below_them(page: str, least: int) -> None:
     found = _BLOCKS.findall((ROOT / page).read_text())
-    blocks = [(code, shown) for code, shown in found if not code.startswith("%")]  # magics run elsewhere, in a shell
+    every = [(textwrap.dedent(code), textwrap.dedent(shown)) for _, code, shown in found]
+    blocks = [(code, shown) for code, shown in every if not code.startswith("%")]  # magics run elsewhere, in a shell
     assert len(blocks) >= least
     scope: dict[str, object] = {}
     for number, (code, expected) in enumerate(blocks):
