@@ -1,4 +1,4 @@
-"""The guides for those who come from elsewhere: what stands in their tables runs, and says the same on both sides."""
+"""The guides: what stands in their tables runs, and says the same on both sides; their diffs fit the engine."""
 
 import contextlib
 import importlib.util
@@ -17,6 +17,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 _OURS = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", flags=re.DOTALL)
 _THEIRS = re.compile(r"```py\n(.*?)```", flags=re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
+ENGINE = Path(ts.__file__).parent
+_DIFF = re.compile(r"```diff\n--- (\S+)\n(.*?)```", flags=re.DOTALL)
 PAGES = {"pytorch": "torch", "jax": "jax", "tensorflow": "tensorflow", "micrograd": "micrograd"}
 
 
@@ -106,3 +108,13 @@ def test_their_side_says_the_same(page: str) -> None:
     assert compared >= 8
     theirs, ours = sides(page)
     assert run(theirs, {}) == run(ours, {})
+
+
+def test_the_diffs_fit_the_code_as_it_stands() -> None:
+    diffs = _DIFF.findall((DOCS / "changing.md").read_text())
+    assert len(diffs) >= 8
+    for file, text in diffs:
+        code = (ENGINE / file).read_text()
+        for hunk in text.split("@@\n"):
+            before = [line[1:] for line in hunk.splitlines(keepends=True) if line[0] in " -"]
+            assert code.count("".join(before)) == 1, (file, hunk)
