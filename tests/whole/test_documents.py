@@ -26,6 +26,7 @@ _MEASURED = re.compile(r"± \S+ \(step \S+\)")  # whose digits differ between ma
         ("docs/wrong.md", 6),
         ("docs/looking.md", 8),
         ("docs/changing.md", 5),
+        ("docs/teaching.md", 17),
         ("docs/from-pytorch.md", 4),
         ("docs/from-jax.md", 3),
         ("docs/from-tensorflow.md", 3),
