@@ -82,6 +82,7 @@ def cells(page: str, column: int) -> list[Any]:
     assert len(table) >= 12
     for place, row in enumerate(table):
         scope: dict[str, Any] = {}
+        result: Any = None
         run(sides(page)[column - 1][:1], scope)
         for each in dict.fromkeys((0, place)):
             result = value(table[each][column], scope)
