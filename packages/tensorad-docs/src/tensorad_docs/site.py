@@ -11,8 +11,8 @@ CACHE = Path(".cache/tutorials")
 
 
 def write(docs: Path, cache: Path | None = None) -> None:
-    """Write into `docs` the page of all rules, the tutorials, what other pages include, and the script that draws."""
-    made = {"rules.md": rules_page.page(), "assets/view.js": host()}
+    """Write into `docs` the pages of rules and ops, the tutorials, what other pages include, the script that draws."""
+    made = {"rules.md": rules_page.page(), "reference/ops.md": rules_page.names_page(), "assets/view.js": host()}
     made |= shown.written_for(docs)
     made |= {f"tutorials/{name}": text for name, text in tutorial_pages.files(tutorials(), cache).items()}
     for name, text in made.items():

@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 
-from tensorad_docs.running import executed
+from tensorad_docs.running import executed, two_at_a_time
 from tensorad_docs.tutorial import Tutorial, kind_of
 from tensorad_ipython.page import embed
 
@@ -102,7 +102,8 @@ def index(chosen: Iterable[Tutorial]) -> str:
 def files(chosen: Sequence[Tutorial], cache: Path | None = None) -> dict[str, str]:
     """The pages of the tutorials, run for it, with their notebooks, and a page that leads to them, by their names."""
     found = {"index.md": index(chosen)}
-    for each in chosen:
-        found[f"{each.name}.md"] = markdown(each, executed(each, cache))
+    books = two_at_a_time(lambda each: executed(each, cache), chosen)
+    for each, book in zip(chosen, books, strict=True):
+        found[f"{each.name}.md"] = markdown(each, book)
         found[f"{each.name}.ipynb"] = nbformat.writes(each.notebook())
     return found
