@@ -55,7 +55,9 @@ def _origin(context: "Grad", node: Node) -> str:
 
 def cuts(context: "Grad") -> list[str]:
     """The lines, while `context` was open, that turned a value into a constant."""
-    stops = dict.fromkeys(("torch.no_grad()", "stop_gradient()"), "stops the recording: its result is a constant")
+    stops: dict[str, str] = dict.fromkeys(
+        ("torch.no_grad()", "stop_gradient()"), "stops the recording: its result is a constant"
+    )
     none = "has no derivative: what is computed from its result is a constant"
     return [f"  {how} {line(site)} {stops.get(how, none)}" for site, how in context.cuts.items()]
 
