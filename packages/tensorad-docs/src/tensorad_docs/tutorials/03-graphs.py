@@ -43,7 +43,7 @@ print(node.parents[1], "made of", node.parents[1].parents)
 # %% [markdown]
 # A Tensor is a thin wrapper: `y.data` is the torch tensor with its number, and `y.node` is the node that made it. A
 # node knows its **parents**, the nodes of its operands, in the order of the operands. It does not know who uses it. So
-# from `y` one can go back to everything that it was computed from, and that is the only way that a gradient ever goes.
+# from `y` one can go back to everything that it was computed from, and this is the way that a gradient takes.
 
 # %% [markdown]
 # ## Where are the loop and the `if`?
@@ -171,9 +171,11 @@ print(g.memory())
 # %%
 import weakref
 
-seen = {"a": weakref.ref(a.data), "b": weakref.ref(b.data), "c": weakref.ref(c.data), "d": weakref.ref(d.data)}
-del a, b, c, d
-{name: reference() is not None for name, reference in seen.items()}
+values = {"a": a.data, "b": b.data, "c": c.data, "d": d.data}
+seen = {name: weakref.ref(value) for name, value in values.items()}
+del a, b, c, d, values
+for name, reference in seen.items():
+    print(name, "is freed" if reference() is None else "is still there")
 
 # %% [markdown]
 # `a` and `d` are freed, while the graph and the gradient are as they were. In a function you need no `del`: the names
@@ -304,14 +306,15 @@ assert (2 * 3.0**2, 4 * 3.0) == (18, 12)  # without the detour: 2 w^2, and its d
 def behind(node):
     found = [node]
     for each in found:  # which grows
-        found += [parent for parent in each.parents if parent is not None and parent not in found]
+        found += {*each.parents} - {None, *found}
     return sorted(found, key=lambda each: each.number)
 
 
 with ts.Grad() as g:
     y = torch.sin(w * w) + torch.cos(w)
 for node in behind(y.node):
-    print(node.number, node.op.name if node.op else "leaf", [parent.number for parent in node.parents])
+    parents = [parent.number for parent in node.parents]
+    print(node.number, node.op.name if node.op else "leaf", parents)
 
 # %% [markdown]
 # In each line the numbers in brackets are smaller than the one in front. So the backward pass sorts the nodes by number
