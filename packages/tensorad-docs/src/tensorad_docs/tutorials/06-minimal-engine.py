@@ -6,10 +6,7 @@
 
 # %%
 # %load_ext tensorad
-import inspect
 import itertools
-import re
-import textwrap
 
 import torch
 
@@ -39,7 +36,7 @@ assert [each.item() for each in (y, dx, d2x)] == [6**3, first.item(), second.ite
 # To go backwards through a program, you need to know which ops ran, in which order, and on what. One `Node` per op
 # holds that: the arguments, the nodes that these came from (its parents), the rules of the op, and a number that counts
 # up. A `Value` is a torch tensor with the node that made it. A value that nothing recorded gets a node without parents,
-# a leaf.
+# a leaf. The whole record is often called a Wengert list, after a paper of 1964.
 #
 # The cells of the engine start with `# engine`, so that their lines can be counted at the end.
 
@@ -142,7 +139,7 @@ for node in (h.node, product.node, y.node):
 # it is used. tensorad records the same four nodes. Click on one to see its operands, its value and its rule.
 
 # %%
-x_ts = ts.tensor(6.0, name="x")
+x_ts = ts.tensor(6.0)
 with ts.Grad() as g_ts:
     h_ts = x_ts * x_ts
     y_ts = h_ts * 3 + x_ts
@@ -157,13 +154,12 @@ assert all(parent.number < node.number for node in (h.node, product.node, y.node
 # %% [markdown]
 # ## How does it go back?
 #
-# Two steps. `between` finds the nodes behind the target that the context owns, and sorts them, the last number first.
-# `backward` takes them in this order. For each node it calls the rules, and adds what they return to the cotangents of
-# the parents.
+# Two steps. First, `between` finds the nodes behind the target that the context owns, and sorts them, the last number
+# first.
 
 
 # %%
-# engine: the backward pass
+# engine: the way back
 def between(owner, target):
     found, ahead = set(), [target]
     while ahead:
@@ -174,6 +170,13 @@ def between(owner, target):
     return sorted(found, key=lambda node: node.number, reverse=True)
 
 
+# %% [markdown]
+# `backward` takes the nodes in this order. For each it calls the rules, and adds what they return to the cotangents of
+# the parents.
+
+
+# %%
+# engine: the backward pass
 def backward(owner, target, seed):
     cotangents = {target: seed}
     for node in between(owner, target):
@@ -309,11 +312,12 @@ torch.testing.assert_close(dwv.data, mixed, rtol=1e-5, atol=1e-5)
 
 # %%
 cells = dict.fromkeys(cell for cell in In if cell.startswith("# engine"))
-code = [line for cell in cells for line in cell.splitlines() if line.strip() and not line.startswith("#")]
+lines = "\n".join(cells).splitlines()
+code = [line for line in lines if line.strip() and not line.startswith("#")]
 len(code)
 
 # %% tags=["check"]
-assert len(cells) == 5
+assert len(cells) == 6
 assert len(code) == 55
 
 # %% [markdown]
@@ -324,9 +328,15 @@ assert len(code) == 55
 
 
 # %%
+import inspect
+import re
+import textwrap
+
+
 def read(piece):
-    source = re.sub(r'\s+""".*?"""\n+', "\n", inspect.getsource(piece), count=1, flags=re.DOTALL)
-    print(textwrap.dedent(source).strip())
+    source = inspect.getsource(piece)
+    without = re.sub(r'\s+""".*?"""\n+', "\n", source, count=1, flags=re.DOTALL)
+    print(textwrap.dedent(without).strip())
 
 
 read(ts.node.Node)
@@ -342,21 +352,20 @@ print(ts.rule(torch.neg))
 # %% [markdown]
 # The rule of `exp` needs the output and nothing else; that of `neg` needs nothing at all. Your `exp` keeps its
 # argument, and works out $e^x$ once more. Your nodes keep every argument of every op, so no intermediate value is freed
-# before the end. Here `h` is dropped: does anybody still hold its data?
+# while the target is there. Here `h` is dropped: does anybody still hold its data?
 
 # %%
 import weakref
 
-x_own, x_ts = Value(torch.ones(1000)), ts.tensor(torch.ones(1000))
 held = []
-for context, x in ((Context(), x_own), (ts.Grad(), x_ts)):
+for context, x in ((Context(), Value(2.0)), (ts.Grad(), ts.tensor(2.0))):
     with context:
         h = x * 3
         y = h + x
     data = weakref.ref(h.data)
     del h
     held.append(data() is not None)
-print("held by your engine:", held[0], "- by tensorad:", held[1])
+print(f"your engine holds it: {held[0]}; tensorad holds it: {held[1]}")
 
 # %% tags=["check"]
 assert held == [True, False]
@@ -413,10 +422,6 @@ read(ts.backward.stepwise)
 # then 18 again, which makes 37, and the stops are your order, from `y_ts` to `h_ts`.
 
 # %%
-x_ts = ts.tensor(6.0, name="x")
-with ts.Grad() as g_ts:
-    h_ts = x_ts * x_ts
-    y_ts = h_ts * 3 + x_ts
 g_ts.steps(y_ts, [x_ts])
 
 # %% [markdown]
@@ -485,7 +490,11 @@ torch.testing.assert_close(d2x.data, by_torch[1](x.data))
 
 # %% tags=["solution"]
 transpose = op(lambda x: x.mT, lambda g, x: transpose(g))
-matmul = op(torch.matmul, lambda g, x, y: matmul(g, transpose(y)), lambda g, x, y: matmul(transpose(x), g))
+matmul = op(
+    torch.matmul,
+    lambda g, x, y: matmul(g, transpose(y)),
+    lambda g, x, y: matmul(transpose(x), g),
+)
 
 torch.manual_seed(0)
 x, W, b = (Value(torch.randn(shape)) for shape in ((4, 3), (3, 2), (2,)))
@@ -556,7 +565,7 @@ def everybodys(owner, target):
     return sorted(found, key=lambda node: node.number, reverse=True)
 
 
-between = everybodys
+kept, between = between, everybodys
 x = Value(6.0)
 with Context() as outer:
     h = x * x
@@ -564,7 +573,7 @@ with Context() as outer:
         z = x * h
         dz = inner.gradient(z, x)
     d2z = outer.gradient(dz, x)
-between = plain_between
+between = kept
 assert (dz.data, d2z.data) == (3 * 6**2, 6 * 6)
 
 # %% [markdown]

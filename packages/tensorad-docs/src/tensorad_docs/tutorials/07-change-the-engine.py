@@ -7,7 +7,6 @@
 # %%
 # %load_ext tensorad
 import math
-import warnings
 
 import torch
 
@@ -130,7 +129,11 @@ assert found == [[8, 80], [12, 12]]
 # constant to whoever differentiates the rule.
 
 # %%
-frozen = ts.defrule("frozen_cube(input)", function=lambda x: x**3, input=lambda g, input: 3 * g * input.detach() ** 2)
+frozen = ts.defrule(
+    "frozen_cube(input)",
+    function=lambda x: x**3,
+    input=lambda g, input: 3 * g * input.detach() ** 2,
+)
 try:
     ts.check_rule(frozen, number)
 except ts.RuleError as error:
@@ -167,7 +170,8 @@ def root(x):
 x = ts.tensor(10.0, dtype=ts.float64)
 with ts.Grad() as g:
     y = root(x)
-print(y.item(), g.gradient(y, x).item(), len(g.graph(y).nodes), "nodes")
+slope = g.gradient(y, x)
+print(f"y = {y.item():.4f}, dy/dx = {slope.item():.4f}, {len(g.graph(y).nodes)} nodes")
 g.graph(y)
 
 # %% [markdown]
@@ -183,7 +187,7 @@ with ts.Grad() as g2:
         y = ts.root(x)
         dx = g1.gradient(y, x)
     d2x = g2.gradient(dx, x)
-print(dx.item(), d2x.item(), len(g1.graph(y).nodes), "nodes")
+print(f"dy/dx = {dx.item():.4f}, second {d2x.item():.5f}, {len(g1.graph(y).nodes)} nodes")
 
 # %% [markdown]
 # Two nodes, $x$ and $y$, are left of 162. The second derivative is there as well, $-6y / (3y^2 + 1)^3 = -12/2197$: to
@@ -226,6 +230,7 @@ def bwd(g, residuals):
 swish.defvjp(fwd, bwd)
 ts.check_rule(swish, vector)
 
+# %%
 x = ts.tensor([0.0, 1.0])
 with ts.Grad() as g:
     y = swish(x)
@@ -315,11 +320,14 @@ assert [context.gradient(each, u).item() for each in (*inside, outside)] == [1, 
 
 
 # %%
+import warnings
+
+warnings.simplefilter("ignore", ts.ConventionWarning)  # it says that there is something to list
+
+
 def same(x):
     return torch.relu(x) - torch.relu(-x)
 
-
-warnings.simplefilter("ignore", ts.ConventionWarning)  # which says that there is something to list
 
 x = ts.tensor([-2.0, 0.0, 3.0])
 with ts.Grad(check="corners") as g:
@@ -346,7 +354,7 @@ def slope_at_0(f, c):
 
 
 for c in (0.0, 0.5, 1.0):
-    print(f"c = {c}:  same has the slope {slope_at_0(same, c)}, nothing has {slope_at_0(nothing, c)}")
+    print(f"c = {c}   same: {slope_at_0(same, c)}   nothing: {slope_at_0(nothing, c)}")
 
 # %% [markdown]
 # `same` gets $2c$, which is right for $c = \tfrac12$ alone. `nothing` gets $c^2$, which is right for $c = 0$ alone. So
@@ -457,7 +465,8 @@ mended = {"a": lambda g, a, out: g * a / out, "b": lambda g, b, out: g * b / out
 three, four = (ts.tensor(value, dtype=ts.float64) for value in (3.0, 4.0))
 for arguments in ((three, four), (three, three)):
     try:
-        ts.check_rule(ts.defrule("hypotenuse(a, b)", function=torch.hypot, **swapped), *arguments)
+        wrong = ts.defrule("hypotenuse(a, b)", function=torch.hypot, **swapped)
+        ts.check_rule(wrong, *arguments)
         print("nothing")
     except ts.RuleError as error:
         print(error)
@@ -474,7 +483,11 @@ ts.check_rule(ts.defrule("hypotenuse(a, b)", function=torch.hypot, **mended), th
 # $x$.
 
 # %% tags=["solution"]
-ts.defrule("reverse_gradient(input, factor)", function=lambda x, factor: x.clone(), input=lambda g, factor: -factor * g)
+ts.defrule(
+    "reverse_gradient(input, factor)",
+    function=lambda x, factor: x.clone(),
+    input=lambda g, factor: -factor * g,
+)
 x = ts.tensor(6.0)
 with ts.Grad() as g:
     y = ts.reverse_gradient(x, 0.5) * 3
@@ -488,20 +501,21 @@ assert g.gradient(y, x).item() == -0.5 * 3
 
 # %% tags=["solution"]
 torch.manual_seed(0)
-model = torch.nn.Sequential(
-    torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)
-)
+sizes = ((4, 8), (8, 8), (8, 1))
+first, second, last = (torch.nn.Linear(*each) for each in sizes)
+model = torch.nn.Sequential(first, torch.nn.ReLU(), second, torch.nn.ReLU(), last)
 x = ts.tensor(torch.randn(4))
-with ts.override(torch.relu, input=lambda g, input: g.clamp(min=0) * (input > 0)), ts.Grad() as g:
-    y = model(x).sum()
+with ts.override(torch.relu, input=lambda g, input: g.clamp(min=0) * (input > 0)):
+    with ts.Grad() as g:
+        y = model(x).sum()
 guided = g.gradient(y, x)
 
-weights = [model[place].weight for place in (0, 2, 4)]  # the same by hand, from the last layer to the first
-before = [model[0](x.data)]
-before.append(model[2](before[0].relu()))
-by_hand = weights[2][0]
-for weight, value in ((weights[1], before[1]), (weights[0], before[0])):
-    by_hand = (by_hand.clamp(min=0) * (value > 0)) @ weight
+# The same by hand, from the last layer to the first.
+one = first(x.data)
+two = second(one.relu())
+by_hand = last.weight[0]
+for layer, value in ((second, two), (first, one)):
+    by_hand = (by_hand.clamp(min=0) * (value > 0)) @ layer.weight
 torch.testing.assert_close(guided.data, by_hand.detach(), rtol=1e-5, atol=1e-6)
 
 # %% [markdown]
@@ -514,17 +528,20 @@ torch.testing.assert_close(guided.data, by_hand.detach(), rtol=1e-5, atol=1e-6)
 def solve(mean, eccentricity):
     position = mean
     for _ in range(20):
-        position = position - (position - eccentricity * torch.sin(position) - mean) / (
-            1 - eccentricity * torch.cos(position)
-        )
+        error = position - eccentricity * torch.sin(position) - mean
+        position = position - error / (1 - eccentricity * torch.cos(position))
     return position
+
+
+def by_eccentricity(g, eccentricity, out):
+    return g * torch.sin(out) / (1 - eccentricity * torch.cos(out))
 
 
 kepler = ts.defrule(
     "kepler(mean, eccentricity)",
     function=solve,
     mean=lambda g, eccentricity, out: g / (1 - eccentricity * torch.cos(out)),
-    eccentricity=lambda g, eccentricity, out: g * torch.sin(out) / (1 - eccentricity * torch.cos(out)),
+    eccentricity=by_eccentricity,
 )
 ts.check_rule(kepler, *(ts.tensor(value, dtype=ts.float64) for value in (1.0, 0.3)))
 
