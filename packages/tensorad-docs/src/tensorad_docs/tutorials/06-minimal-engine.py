@@ -459,6 +459,10 @@ try:
 except ts.NotRecordedError as error:
     print(error)
 
+# %% tags=["check"]
+assert g.gradient(y_own, x_own).data == 0
+assert torch.func.grad(lambda t: t * t)(x_own.data) == 12
+
 # %% [markdown]
 # What tensorad adds to the engine that you wrote is memory, speed, threads, more kinds of ops, and messages. The idea
 # is in your 55 lines.

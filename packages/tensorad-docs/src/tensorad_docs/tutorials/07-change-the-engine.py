@@ -200,6 +200,10 @@ assert math.isclose(middle, 2.0)
 assert math.isclose(dx.item(), 1 / 13)
 assert math.isclose(dx.item(), (high - low) / (2 * step), rel_tol=1e-6)
 assert math.isclose(d2x.item(), -12 / 2197)
+with ts.Grad() as context:
+    by_loop = root(x)
+assert len(context.graph(by_loop).nodes) == 20 * 8 + 2 == 162  # 20 rounds of 8 ops, the first y, and x
+assert len(g1.graph(y).nodes) == 2
 assert math.isclose(d2x.item(), (high - 2 * middle + low) / step**2, rel_tol=1e-5)
 
 # %% [markdown]
