@@ -198,6 +198,9 @@ def test_a_name_that_is_taken_is_said(notebook: Notebook) -> None:
     notebook.run("g1 = 'mine'")
     notebook.run("%%grad\n1")
     assert "g1 was of type str, and is now a result of %grad" in notebook.printed
+    notebook.run("with ts.Grad() as g1:\n    pass")
+    notebook.run("%%grad\n1")
+    assert "is now a result" not in notebook.printed  # a context for a context
     notebook.run("dx = dx * 2")
     notebook.run("%grad x ** 2 wrt x")
     assert "dx was of type Tensor" in notebook.printed

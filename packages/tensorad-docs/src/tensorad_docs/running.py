@@ -22,7 +22,12 @@ SECONDS = 300  # how long a cell may take: only one that hangs ever does
 
 
 def executed(tutorial: Tutorial, cache: Path | None = None) -> Any:
-    """The notebook with its outputs, from `cache` if neither the tutorial nor any code of ours has changed since.
+    """The notebook with its outputs.
+
+    Args:
+        tutorial: what to run.
+        cache: a folder in which notebooks are kept, and from which one is taken if neither the tutorial nor the
+            packages that it uses have changed since.
 
     Raises:
         CellExecutionError: if a cell raises an error, and is not tagged `raises-exception`. It names the cell.

@@ -19,7 +19,11 @@ _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\](?:\((?P<page>[\w./-]+\.md)(?:#[\
 
 @dataclass(frozen=True)
 class Tutorial:
-    """A tutorial, by the file that it stands in: `02-reverse-mode.py` is the second, and its name is `reverse-mode`."""
+    """A tutorial, by the file that it stands in.
+
+    Attributes:
+        file: such as `02-reverse-mode.py`, which is the second, and whose name is `reverse-mode`.
+    """
 
     file: Path
 

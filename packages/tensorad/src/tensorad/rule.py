@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from tensorad import site
 from tensorad.call import Op
 from tensorad.conventions import CONVENTIONS
 from tensorad.errors import ArgumentError
@@ -359,5 +360,7 @@ def _text(code: CodeType) -> str:
 
 
 def _file(code: CodeType) -> str:
-    path = Path(code.co_filename)
-    return f"{path.parent.name}/{path.name}" if path.parent.name == "rules" else path.name
+    path, engine = Path(code.co_filename), Path(__file__).parent
+    if path.is_relative_to(engine):
+        return path.relative_to(engine).as_posix()
+    return site.place(code.co_filename, code.co_firstlineno)

@@ -186,7 +186,7 @@ for name, reference in seen.items():
 by_torch = v.data.clone().requires_grad_()
 torch.sin(2 * torch.exp(by_torch + 1)).sum().backward()
 torch.testing.assert_close(g.gradient(y, v).data, by_torch.grad, rtol=1e-5, atol=1e-5)
-assert [seen[name]() is None for name in "abcd"] == [True, False, False, True]
+assert [seen[letter]() is None for letter in "abcd"] == [True, False, False, True]
 assert v.data.nbytes == 4 * 1024
 assert g.memory().bytes == 2 * 4 * 1024
 
@@ -331,7 +331,7 @@ print(y, g.gradient(y, w))
 # %% tags=["check"]
 import sys
 
-assert all(parent.number < each.number for each in behind(node) for parent in each.parents)
+assert all(before.number < after.number for after in behind(node) for before in after.parents)
 assert g.gradient(y, w).item() == 20_001  # y is w, and 20,000 times w
 assert sys.getrecursionlimit() < 20_000
 
@@ -360,10 +360,10 @@ g.graph(loss)
 
 # %% tags=["check"]
 nodes = behind(loss.node)
-names = [each.op.name for each in nodes if each.op]
-assert [names.count(name) for name in ("matmul", "add", "tanh", "square", "sum")] == [20, 20, 20, 1, 1]
+names = [one.op.name for one in nodes if one.op]
+assert [names.count(op) for op in ("matmul", "add", "tanh", "square", "sum")] == [20, 20, 20, 1, 1]
 assert len(nodes) == 60 + 2 + 2
-assert sum(parent is weights.node for each in nodes for parent in each.parents) == 20
+assert sum(operand is weights.node for one in nodes for operand in one.parents) == 20
 by_torch, hidden = weights.data.clone().requires_grad_(), torch.zeros(8)
 for row in inputs:
     hidden = torch.tanh(by_torch @ hidden + row)
@@ -378,12 +378,12 @@ torch.testing.assert_close(g.gradient(loss, weights).data, by_torch.grad, rtol=1
 # of them save something, and what? Answer first, then look.
 
 # %% tags=["solution"]
-with ts.Grad() as g:
-    y = torch.sin(x) ** 2 + torch.cos(x) ** 2
-print(g.graph(y))
-print(g.memory())
-assert len(behind(y.node)) == 6  # x, sin, pow, cos, pow, add
-assert [each.op.name for each in behind(y.node) if each.op and not each.saved] == ["add"]
+with ts.Grad() as context:
+    total = torch.sin(x) ** 2 + torch.cos(x) ** 2
+print(context.graph(total))
+print(context.memory())
+assert len(behind(total.node)) == 6  # x, sin, pow, cos, pow, add
+assert [one.op.name for one in behind(total.node) if one.op and not one.saved] == ["add"]
 
 # %% [markdown]
 # **2.** `behind` finds the nodes. Write `listing(y)`, which gives the graph as a Wengert list, one line of text for
@@ -393,28 +393,26 @@ assert [each.op.name for each in behind(y.node) if each.op and not each.saved] =
 # %% tags=["solution"]
 def listing(y):
     nodes = behind(y.node)
-    called = {node: f"v{place}" for place, node in enumerate(nodes, 1)} | {None: "constant"}
-    return [
-        f"{called[each]} = {each.op.name}({', '.join(called[p] for p in each.parents)})" for each in nodes if each.op
-    ]
+    called = {one: f"v{place}" for place, one in enumerate(nodes, 1)} | {None: "constant"}
+    return [f"{called[one]} = {one.op.name}({', '.join(called[p] for p in one.parents)})" for one in nodes if one.op]
 
 
-with ts.Grad() as g:
-    y = torch.exp(x) * x * 3
-print("\n".join(listing(y)))
-assert listing(y) == ["v2 = exp(v1)", "v3 = mul(v2, v1)", "v4 = mul(v3, constant)"]
+with ts.Grad() as context:
+    product = torch.exp(x) * x * 3
+print("\n".join(listing(product)))
+assert listing(product) == ["v2 = exp(v1)", "v3 = mul(v2, v1)", "v4 = mul(v3, constant)"]
 
 # %% [markdown]
 # **3.** With one `ts.stop_gradient`, turn a positive `h` into a Tensor whose value is 1 and whose gradient is that of
 # $\log h$. Test it on $h = x^2$ at $x = 2$.
 
 # %% tags=["solution"]
-with ts.Grad() as g:
-    h = x * x
-    y = h / ts.stop_gradient(h)
-print(y, g.gradient(y, x))
-assert y.item() == 1.0
-assert g.gradient(y, x).item() == 2 / 2.0  # the derivative of log(x^2) is 2 / x
+with ts.Grad() as context:
+    square = x * x
+    unit = square / ts.stop_gradient(square)
+print(unit, context.gradient(unit, x))
+assert unit.item() == 1.0
+assert context.gradient(unit, x).item() == 2 / 2.0  # the derivative of log(x^2) is 2 / x
 
 # %% [markdown]
 # **4.** This loop keeps its losses, to draw a curve of them later. How many nodes does it keep alive, and why? Change
@@ -435,13 +433,13 @@ assert g.gradient(y, x).item() == 2 / 2.0  # the derivative of log(x^2) is 2 / x
 
 # %% tags=["solution"]
 def alive(keep):
-    seen, losses = [], []
+    watched, losses = [], []
     for _ in range(100):
         with ts.Grad():
             loss = (weights @ inputs[0]).square().sum()
-        seen += [weakref.ref(each) for each in behind(loss.node) if each.op]
+        watched += [weakref.ref(one) for one in behind(loss.node) if one.op]
         losses.append(keep(loss))
-    return sum(each() is not None for each in seen)
+    return sum(one() is not None for one in watched)
 
 
 counts = alive(lambda loss: loss), alive(lambda loss: loss.item())

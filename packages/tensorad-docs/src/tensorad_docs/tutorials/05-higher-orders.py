@@ -196,9 +196,9 @@ plt.show()
 # The series of e^sin(x) from that of the cosine: f' = cos(x) f, so (n + 1) c[n + 1] = sum of a[k] c[n - k].
 cosine, series = [1, 0, -1 / 2, 0, 1 / 24, 0], [1.0]
 for n in range(6):
-    series.append(sum(cosine[k] * series[n - k] for k in range(n + 1)) / (n + 1))
-by_hand = torch.tensor([c * math.factorial(k) for k, c in enumerate(series)], dtype=torch.float64)
-by_contexts = torch.tensor([each.item() for each in derivatives(f, zero, 6)], dtype=torch.float64)
+    series.append(sum(cosine[i] * series[n - i] for i in range(n + 1)) / (n + 1))
+by_hand = torch.tensor([c * math.factorial(i) for i, c in enumerate(series)], dtype=torch.float64)
+by_contexts = torch.tensor([one.item() for one in derivatives(f, zero, 6)], dtype=torch.float64)
 torch.testing.assert_close(by_contexts, by_hand, rtol=1e-9, atol=1e-9)
 torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), by_hand, rtol=1e-9, atol=1e-9)
 assert by_hand.round().tolist() == [1, 1, 1, 0, -3, -8, -3]
@@ -206,8 +206,8 @@ assert math.factorial(7) == 5040
 assert math.isclose(derivatives(lambda x: x**7 / 5040, x, 6)[-1].item(), 6, rel_tol=1e-5)
 near = torch.tensor([-0.5, 0.5], dtype=torch.float64)
 errors = [
-    (sum(found[k] / math.factorial(k) * near**k for k in range(order + 1)) - torch.exp(torch.sin(near))).abs().max()
-    for order in (1, 2, 6)
+    (sum(found[i] / math.factorial(i) * near**i for i in range(degree + 1)) - torch.exp(torch.sin(near))).abs().max()
+    for degree in (1, 2, 6)
 ]
 assert errors[0] > errors[1] > errors[2]
 assert errors[2] < 1e-3
@@ -240,7 +240,7 @@ print("exp(x)     ", [size(each) for each in derivatives(torch.exp, zero, 6)])
 # %% tags=["check"]
 from itertools import pairwise
 
-grown, slowly = [[size(each) for each in derivatives(each_f, zero, 6)] for each_f in (f, torch.exp)]
+grown, slowly = [[size(one) for one in derivatives(function, zero, 6)] for function in (f, torch.exp)]
 assert grown[-1] == 619
 assert all(2.2 < after / before < 2.8 for before, after in pairwise(grown))
 assert {after - before for before, after in pairwise(slowly[1:])} == {2}
@@ -263,8 +263,8 @@ print(g2.jacobian(dv, v))
 print(g2.gradient(dv, v))
 
 # %% [markdown]
-# `g2.jacobian` keeps the entries of `dv` apart, one backward pass for each: here are the rows, $(10, 6)$ and $(6, 0)$.
-# The last line is a trap. A target that is not a number is summed, so `g2.gradient(dv, v)` is $(16, 6)$, the sum of the
+# `g2.jacobian` keeps the entries of `dv` apart and goes back from each: here are the rows, $(10, 6)$ and $(6, 0)$. The
+# last line is a trap. A target that is not a number is summed, so `g2.gradient(dv, v)` is $(16, 6)$, the sum of the
 # rows. The trap does not show where each entry of `dv` depends on its own variable only: then the Hessian is diagonal,
 # and the sum of its rows is all there is.
 #
@@ -363,8 +363,8 @@ torch.linalg.eigvalsh(hessian)
 
 # %% tags=["check"]
 def by_hand(a, b):
-    slope = [2 * (a - 1) - 400 * a * (b - a * a), 200 * (b - a * a)]
-    return torch.tensor(slope), torch.tensor([[2 - 400 * b + 1200 * a * a, -400 * a], [-400 * a, 200]])
+    downhill = [2 * (a - 1) - 400 * a * (b - a * a), 200 * (b - a * a)]
+    return torch.tensor(downhill), torch.tensor([[2 - 400 * b + 1200 * a * a, -400 * a], [-400 * a, 200]])
 
 
 torch.set_default_dtype(torch.float64)
@@ -372,15 +372,15 @@ here, values, distances = torch.tensor([-1.2, 1.0]), [], []
 for _ in range(7):
     values.append(((1 - here[0]) ** 2 + 100 * (here[1] - here[0] ** 2) ** 2).item())
     distances.append((here - 1).norm().item())
-    slope, curvature = by_hand(*here.tolist())
-    here = here - torch.linalg.solve(curvature, slope)
+    downhill, curvature = by_hand(*here.tolist())
+    here = here - torch.linalg.solve(curvature, downhill)
 torch.testing.assert_close(p.data, here, rtol=1e-9, atol=1e-9)
 torch.testing.assert_close(hessian.data, curvature, rtol=1e-6, atol=1e-6)
 assert [after > earlier for earlier, after in pairwise(values)] == [False, True, False, True, False, False]
 assert round(values[2], -2) == 1400
 assert distances[5] < distances[4] ** 2
 assert distances[6] < distances[5] ** 2
-assert [round(each, 1) for each in torch.linalg.eigvalsh(curvature).tolist()] == [0.4, 1001.6]
+assert [round(one, 1) for one in torch.linalg.eigvalsh(curvature).tolist()] == [0.4, 1001.6]
 here = torch.tensor([-1.2, 1.0])
 for _ in range(1001):
     here = here - 0.001 * by_hand(*here.tolist())[0]
@@ -449,10 +449,10 @@ ts.jvp(lambda x: x * inner_forward(x), (1.0,), (1.0,))[1]
 
 # %% tags=["check"]
 confused = slope_of(lambda x: x * inner(x), 1.0)
-step = 1e-4
-by_differences = [each * ((each + 1 + step) - (each + 1 - step)) / (2 * step) for each in (1 - step, 1 + step)]
+tiny = 1e-4
+by_differences = [one * ((one + 1 + tiny) - (one + 1 - tiny)) / (2 * tiny) for one in (1 - tiny, 1 + tiny)]
 assert confused == 2
-assert math.isclose((by_differences[1] - by_differences[0]) / (2 * step), 1, rel_tol=1e-6)
+assert math.isclose((by_differences[1] - by_differences[0]) / (2 * tiny), 1, rel_tol=1e-6)
 assert dy.item() == g2.gradient(product, x).item() == 1
 assert ts.jvp(lambda x: x * inner_forward(x), (1.0,), (1.0,))[1].item() == 1
 
@@ -466,7 +466,7 @@ assert ts.jvp(lambda x: x * inner_forward(x), (1.0,), (1.0,))[1].item() == 1
 
 # %% tags=["solution"]
 def radius(f, x):
-    _, first, second = [each.item() for each in derivatives(f, ts.tensor(x, dtype=ts.float64), 2)]
+    _, first, second = [one.item() for one in derivatives(f, ts.tensor(x, dtype=ts.float64), 2)]
     return (1 + first**2) ** 1.5 / abs(second)
 
 
@@ -481,13 +481,13 @@ assert abs(radius(lambda x: x**2, 1.0) - 5**1.5 / 2) < 1e-12
 # %% tags=["solution"]
 import math
 
-a, b = ts.tensor(2.0, dtype=ts.float64), ts.tensor(3.0, dtype=ts.float64)
-with ts.Grad() as g2:
-    with ts.Grad() as g1:
-        y = a**b
-    da, db = g1.gradient(y, (a, b))
-print(g2.gradient(da, b), g2.gradient(db, a))
-for mixed in (g2.gradient(da, b), g2.gradient(db, a)):
+base, power = ts.tensor(2.0, dtype=ts.float64), ts.tensor(3.0, dtype=ts.float64)
+with ts.Grad() as around:
+    with ts.Grad() as within:
+        raised = base**power
+    da, db = within.gradient(raised, (base, power))
+print(around.gradient(da, power), around.gradient(db, base))
+for mixed in (around.gradient(da, power), around.gradient(db, base)):
     assert math.isclose(mixed.item(), 2**2 * (1 + 3 * math.log(2)))
 
 # %% [markdown]
@@ -496,13 +496,13 @@ for mixed in (g2.gradient(da, b), g2.gradient(db, a)):
 
 # %% tags=["solution"]
 w, rate = ts.tensor(3.0), ts.tensor(0.1)
-with ts.Grad() as g2:
-    with ts.Grad() as g1:
+with ts.Grad() as around:
+    with ts.Grad() as within:
         loss = w**2
-    new = (w - rate * g1.gradient(loss, w)) ** 2
-print(new, g2.gradient(new, rate))
+    new = (w - rate * within.gradient(loss, w)) ** 2
+print(new, around.gradient(new, rate))
 # The new loss is (w - 2 w r)^2: its derivative by r is -4 w (w - 2 w r). It is negative, so a larger rate is better.
-assert math.isclose(g2.gradient(new, rate).item(), -4 * 3 * (3 - 6 * 0.1), rel_tol=1e-6)
+assert math.isclose(around.gradient(new, rate).item(), -4 * 3 * (3 - 6 * 0.1), rel_tol=1e-6)
 
 # %% [markdown]
 # **4.** Newton's step solves $H s = \nabla f$. The method of conjugate gradients solves it with products $Hu$ alone.
@@ -520,9 +520,9 @@ def newton_step(f, p):
     s, rest = torch.zeros_like(slope), slope
     direction = rest
     for _ in range(len(slope)):
-        product = ts.hvp(f, (p,), (direction,)).data
-        length = rest @ rest / (direction @ product)
-        s, new = s + length * direction, rest - length * product
+        curved = ts.hvp(f, (p,), (direction,)).data
+        length = rest @ rest / (direction @ curved)
+        s, new = s + length * direction, rest - length * curved
         if new.norm() < 1e-12:
             break
         rest, direction = new, new + (new @ new / (rest @ rest)) * direction
@@ -530,10 +530,10 @@ def newton_step(f, p):
 
 
 torch.manual_seed(0)
-p = ts.tensor(torch.randn(50, dtype=torch.float64))
-s = newton_step(rough, p)
-hessian = torch.autograd.functional.hessian(rough, p.data)
-by_torch = torch.linalg.solve(hessian, torch.autograd.functional.jacobian(rough, p.data))
+start = ts.tensor(torch.randn(50, dtype=torch.float64))
+s = newton_step(rough, start)
+matrix = torch.autograd.functional.hessian(rough, start.data)
+by_torch = torch.linalg.solve(matrix, torch.autograd.functional.jacobian(rough, start.data))
 print("largest difference is below 1e-9:", bool((s - by_torch).abs().max() < 1e-9))
 torch.testing.assert_close(s, by_torch, rtol=0, atol=1e-9)
 
