@@ -15,7 +15,7 @@ BAD = {
     '<a href="#nowhere">': "#nowhere leads to no anchor",
     '<a href="other/page.html#nowhere">': "other/page.html#nowhere leads to no anchor",
     '<a href="empty/">': "empty/ leads to no file",
-    '<link rel="stylesheet" href="https://fonts.example/x.css">': "https://fonts.example/x.css is fetched from elsewhere",
+    '<link rel="stylesheet" href="https://a.example/x.css">': "https://a.example/x.css is fetched from elsewhere",
     '<img src="//cdn.example/x.png">': "//cdn.example/x.png is fetched from elsewhere",
 }
 
