@@ -124,7 +124,8 @@ def test_title_and_subject(small: Tutorial) -> None:
 def test_a_readers_notebook(small: Tutorial) -> None:
     book = small.notebook()
     nbformat.validate(book)
-    assert "[another](graphs.ipynb) and a page" in book.cells[0].source
+    assert "[another](graphs.ipynb) and a page (a page of the site)" in book.cells[0].source
+    assert [cell.source.startswith("# Check\n") for cell in book.cells].count(True) == 1
     assert book.cells[2].source.startswith("%%grad y wrt x\n")
     hidden = [cell.metadata.get("jupyter", {}).get("source_hidden", False) for cell in code(book.cells)]
     assert hidden == [False, False, False, True, False, True, False]

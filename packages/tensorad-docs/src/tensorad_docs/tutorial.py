@@ -14,7 +14,11 @@ import jupytext
 
 FOLDER = Path(__file__).with_name("tutorials")
 FOLDED = {"check": "Check", "solution": "Solution"}
-_LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\](?:\((?P<page>[\w./-]+\.md)(?:#[\w.-]+)?\)|\[[\w.]+\])")
+_LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<page>[\w./-]+\.md)(?:#[\w.-]+)?\)")
+_ABOUT_FOLDS = """
+
+*Cells that are folded, like the next one that says `Check`, hold checks of the numbers, and solutions of the exercises.
+Click on one to unfold it.*"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Tutorial:
         """The notebook for a reader: without outputs, solutions and checks folded, links that lead to notebooks."""
         book = self.read()
         names = {each.name for each in tutorials()}
+        book.cells[0].source += _ABOUT_FOLDS
         for cell in book.cells:
             kind = kind_of(cell)
             if cell.cell_type == "markdown":
@@ -62,6 +67,7 @@ class Tutorial:
                 if kind:
                     cell.source = f"<details><summary>{FOLDED[kind]}</summary>\n\n{cell.source}\n\n</details>"
             elif kind:
+                cell.source = f"# {FOLDED[kind]}\n{cell.source}"  # what is seen of a folded cell
                 cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": kind == "solution"}
         return book
 
@@ -77,6 +83,6 @@ def kind_of(cell: Any) -> str | None:
 
 
 def _linked(link: re.Match[str], names: set[str]) -> str:
-    """A link as a notebook has it: to the notebook of another tutorial; what leads to other pages is only text."""
-    name = (link["page"] or "").removesuffix(".md")
-    return f"[{link['text']}]({name}.ipynb)" if name in names else link["text"]
+    """A link as a notebook has it: to the notebook of another tutorial; of what leads to other pages, the words."""
+    name = link["page"].removesuffix(".md")
+    return f"[{link['text']}]({name}.ipynb)" if name in names else f"{link['text']} (a page of the site)"

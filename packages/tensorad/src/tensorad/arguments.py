@@ -113,7 +113,8 @@ def fitting(what: str, value: Any, tensor: Tensor, contexts: Contexts, hint: str
         )
     if found.is_complex() and not tensor.dtype.is_complex:
         raise ArgumentError(f"a complex {what} for a value of dtype {tensor.dtype}")
-    found = found.to(dtype=tensor.dtype, device=tensor.device)
+    if found.dtype != tensor.dtype or found.device != tensor.device:  # else a needless op would be recorded
+        found = found.to(dtype=tensor.dtype, device=tensor.device)
     return plain(found) if not contexts else found if isinstance(found, Tensor) else Tensor(found)
 
 

@@ -16,9 +16,10 @@ g.gradient(y, x)
 # ## What happened?
 #
 # The function is $y = x^3 + 2x$, so its derivative is $3x^2 + 2$, and at $x = 6$ that is $110$. Nothing of this was
-# written down as a formula. `ts.tensor` makes a number that can be followed, a `Tensor`. `with ts.Grad() as g` opens a
-# context, which records what is computed inside it. And `g.gradient(y, x)` goes back through what was recorded, from
-# the target `y` to the source `x`. What it returns is the gradient of `y` by `x`: for one number, the derivative.
+# written down as a formula. `ts.tensor` makes a number that can be followed, a `Tensor`. `with ts.Grad() as g` opens
+# a context, which records what is computed inside it. And `g.gradient(y, x)` goes back through what was recorded,
+# from the target `y` to the source `x`. What it returns is the gradient of `y` by `x`: for one number, the
+# derivative.
 
 # %% tags=["check"]
 import torch
@@ -50,8 +51,8 @@ print(y, g.gradient(y, x))
 
 # %% [markdown]
 # Starting from 3, the loop goes through 9, 27 and 81 to 243, and the branch is taken. What ran is $y = -x^5$, so the
-# derivative is $-5x^4 = -405$. A little away from 3 the same operations run, so this is the slope of `f` there. From an
-# `x` farther away the loop may run for more or fewer rounds, and the same call gives the derivative of those.
+# derivative is $-5x^4 = -405$. A little away from 3 the same operations run, so this is the slope of `f` there. From
+# an `x` farther away the loop may run for more or fewer rounds, and the same call gives the derivative of those.
 
 # %% tags=["check"]
 by_torch = torch.tensor(3.0, requires_grad=True)
@@ -62,7 +63,8 @@ assert g.gradient(y, x).item() == by_torch.grad.item() == -5 * 3**4 == -405
 # %% [markdown]
 # ## What if there are two variables?
 #
-# Then ask by both. The sources can be a list, and what comes back is a list; or a dict, or any nest of these.
+# Then ask by both. For a list of sources there is a list of gradients, for a dict a dict, and so for any nest of
+# these. (A list of a single source is the exception: it gives the bare gradient.)
 
 # %%
 a, b = ts.tensor(3.0), ts.tensor(4.0)
@@ -83,8 +85,8 @@ assert [d.item() for d in g.gradient(z, [a, b])] == [t.grad.item() for t in by_t
 # %% [markdown]
 # ## A cell that differentiates itself
 #
-# In a notebook you can leave the contexts and the calls to a magic. Its line says what is differentiated, with respect
-# to what, and how many times.
+# In a notebook you can leave the contexts and the calls to a magic. Its line says what is differentiated, with
+# respect to what, and how many times.
 
 # %%
 # %load_ext tensorad
@@ -109,7 +111,8 @@ for found, by_hand in [(dx, 110), (d2x, 36), (d3x, 6)]:
 # %% [markdown]
 # ## What is the gradient by a vector?
 #
-# A vector of the same shape: for each entry a number, which says how fast the target changes if that entry alone moves.
+# A vector of the same shape: for each entry a number, which says how fast the target changes if that entry alone
+# moves.
 
 # %%
 v = ts.tensor([1.0, 2.0, 3.0])
@@ -128,8 +131,8 @@ print(y, "at", v)
 print((w**2).sum(), "at", w)
 
 # %% [markdown]
-# From 14 down to 8.96. Repeat this step, with a model's error for `y` and its weights for `v`, and you are training the
-# model by gradient descent.
+# From 14 down to 8.96. Repeat this step, with a model's error for `y` and its weights for `v`, and you are training
+# the model by gradient descent.
 
 # %% tags=["check"]
 by_torch = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -166,7 +169,7 @@ assert [t.grad.item() for t in by_torch] == [3 * 6**2, 2] == [108, 2]
 
 # %% [markdown]
 # **1.** What is the derivative of $\sin(x)/x$ at $x = 1$? The sine of a Tensor is `ts.sin(x)`, or `torch.sin(x)`:
-# torch's own functions take Tensors. By hand the derivative is $\cos 1 - \sin 1$.
+# torch's own functions take Tensors. Work it out by hand too.
 
 # %% tags=["solution"]
 import math
@@ -174,6 +177,7 @@ import math
 x = ts.tensor(1.0)
 with ts.Grad() as g:
     y = ts.sin(x) / x
+# By hand: (x cos x - sin x) / x**2.
 assert math.isclose(g.gradient(y, x).item(), math.cos(1) - math.sin(1), rel_tol=1e-5)
 g.gradient(y, x)
 
@@ -190,8 +194,8 @@ assert g.gradient(y, x).item() == 7 * 2**6
 print(y, g.gradient(y, x))
 
 # %% [markdown]
-# **3.** Take ten steps of descent in a loop, from `v = ts.tensor([1.0, 2.0, 3.0])` and with the factor 0.1. What is `y`
-# then? With the factor 1.1 instead?
+# **3.** Take ten steps of descent in a loop, from `v = ts.tensor([1.0, 2.0, 3.0])` and with the factor 0.1. What is
+# `y` then? With the factor 1.1 instead?
 
 # %% tags=["solution"]
 for factor in (0.1, 1.1):

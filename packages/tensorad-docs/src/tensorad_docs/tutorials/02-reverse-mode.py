@@ -54,7 +54,7 @@ print(ts.rule(torch.mul))
 # | `y = a * b` | $\partial y / \partial a = b$ | 5 |
 # | `y = a * b` | $\partial y / \partial b = a$ | 12 |
 #
-# Every op that tensorad knows has such a rule. That of the sine:
+# Every op that tensorad knows has such a rule. That of the sine will be needed in the first exercise:
 
 # %%
 print(ts.rule(torch.sin))
@@ -75,8 +75,8 @@ for function, at, local in [
 # ## What does one path contribute?
 #
 # From `x` to `y` there are two ways through the program: through `a`, and through `b`. Follow the first. If `x` grows
-# by a small amount, `u` grows by 4 times that, `a` by 3 times what `u` grows by, and `y` by 5 times what `a` grows by.
-# Along a path, local derivatives multiply. That is the chain rule.
+# by a small amount, `u` grows by 4 times that, `a` by 3 times what `u` grows by, and `y` by 5 times what `a` grows
+# by. Along a path, local derivatives multiply. That is the chain rule.
 
 # %%
 over_a = 5 * 3 * 4
@@ -84,14 +84,13 @@ over_b = 12 * 1 * 4
 over_a, over_b, over_a + over_b
 
 # %% [markdown]
-# `y` changes by both paths at once, so what they contribute is added: 60 + 48 = 108, the number that we are after. The
-# derivative of a whole program is the sum, over all paths from input to output, of the products along the paths.
+# `y` changes by both paths at once, so what they contribute is added: 60 + 48 = 108, the number that we are after.
+# The derivative of a whole program is the sum, over all paths from input to output, of the products along the paths.
 #
 # That is true, and it is no way to compute it. Each time a value is used twice, there may be twice as many paths: a
-# program of thirty such steps may have $2^{30}$, more than a billion. But both products end in the same factor 4, since
-# both paths share the way from `x` to `u`. It can be taken out:
-# $5 \cdot 3 \cdot 4 + 12 \cdot 1 \cdot 4 = (5 \cdot 3 + 12 \cdot 1) \cdot 4$. The bracket is 27. It is a derivative
-# too, namely $\partial y / \partial u$.
+# program of thirty such steps may have $2^{30}$, more than a billion. But both products end in the same factor 4,
+# since both paths share the way from `x` to `u`. It can be taken out: $5 \cdot 3 \cdot 4 + 12 \cdot 1 \cdot 4 = (5
+# \cdot 3 + 12 \cdot 1) \cdot 4$. The bracket is 27. It is a derivative too, namely $\partial y / \partial u$.
 
 # %% tags=["check"]
 u_at = torch.tensor(4.0, requires_grad=True)
@@ -104,9 +103,9 @@ assert 2**30 > 10**9
 # ## The same by hand, backwards
 #
 # So, work from the end. Keep one number for each value of the program: the derivative of `y` by that value. It is
-# called the *cotangent* of the value; books also say *adjoint*. `y` itself has cotangent 1, since
-# $\partial y / \partial y = 1$. Then take the ops in reverse, and let each hand on what its rule says: the cotangent of
-# its result, times the local derivative. These are plain floats:
+# called the *cotangent* of the value; books also say *adjoint*. `y` itself has cotangent 1, since $\partial y /
+# \partial y = 1$. Then take the ops in reverse, and let each hand on what its rule says: the cotangent of its result,
+# times the local derivative. These are plain floats:
 
 # %%
 g_y = 1.0
@@ -118,20 +117,20 @@ g_x = g_u * 2 * 2.0  # u = square(x): 2 * x
 g_u, g_x
 
 # %% [markdown]
-# Two things are worth a second look. The line with the plus sign is the sum over paths: `u` is used twice, two numbers
-# arrive, and they are added. And `g_x` is worked out only after that. Had we gone on to `x` as soon as the first number
-# arrived, we would have had to multiply by 4 twice. Each op has one turn, after everything that uses its result. And
-# the `g` of the rules is explained: it is the cotangent of the op's result.
+# Two things are worth a second look. The line with the plus sign is the sum over paths: `u` is used twice, two
+# numbers arrive, and they are added. And `g_x` is worked out only after that. Had we gone on to `x` as soon as the
+# first number arrived, we would have had to multiply by 4 twice. Each op has one turn, after everything that uses its
+# result. And the `g` of the rules is explained: it is the cotangent of the op's result.
 #
 # This is reverse mode. Linnainmaa described it in 1970; in 1980 Speelpenning wrote a compiler that does it.
 
 # %% [markdown]
 # ## The same on a real run
 #
-# `g.steps(y, x)` is the backward pass of tensorad, which stops before each op. Go through it with the arrow keys or the
-# buttons. Look at the node that is marked, at its cotangent, and at what its operands receive. The numbers 5, 12, 27
-# and 108 come up in the same order as by hand. At the turn of `a`, the third step, `u` receives 15 and has 12 from the
-# other path: that is where the two meet.
+# `g.steps(y, x)` is the backward pass of tensorad, which stops before each op. Go through it with the arrow keys or
+# the buttons. Look at the node that is marked, at its cotangent, and at what its operands receive. The numbers 5, 12,
+# 27 and 108 come up in the same order as by hand. At the turn of `a`, the third step, `u` receives 15 and has 12 from
+# the other path: that is where the two meet.
 
 # %%
 g.steps(y, x)
@@ -156,8 +155,8 @@ assert (g_y, g_a, g_b, g_u, g_x) == (1, 5, 12, 27, 108)
 # ## What does the backward pass need from the forward run?
 #
 # The numbers 5, 12 and 2 stood in our lines because the program had run before. A backward pass cannot start earlier:
-# it begins at the end, and it needs values from the whole way. So the run leaves behind a *node* for each op, which has
-# three things: which op it was, the nodes of its operands (its *parents*), and the values that its rule names.
+# it begins at the end, and it needs values from the whole way. So the run leaves behind a *node* for each op, which
+# has three things: which op it was, the nodes of its operands (its *parents*), and the values that its rule names.
 
 # %%
 for node in (y.node, b.node, a.node, u.node):
@@ -179,9 +178,9 @@ assert a.node.parents == (None, u.node)
 # %% [markdown]
 # ## A backward pass in nine lines
 #
-# The node also knows its op, and the op has its rules ready to be called: `node.op.pulls`, one for each operand. Such a
-# *pull* takes the cotangent of the result and what was saved, and returns what the operand receives. Nodes are numbered
-# as they are made. So the numbers, taken from large to small, are the reverse order.
+# The node also knows its op, and the op has its rules ready to be called: `node.op.pulls`, one for each operand. Such
+# a *pull* takes the cotangent of the result and what was saved, and returns what the operand receives. Nodes are
+# numbered as they are made. So the numbers, taken from large to small, are the reverse order.
 
 
 # %%
@@ -201,10 +200,10 @@ for node, cotangent in found.items():
     print(node, cotangent.item())
 
 # %% [markdown]
-# This is a whole backward pass, on tensorad's own nodes, and it has no mathematics in it: the mathematics is in the
-# rules. Its last line is the first answer of this tutorial. Where a value has many entries, a local derivative is a
-# matrix, the Jacobian of the op. A pull does not write that matrix down: it computes the product of the cotangent with
-# it.
+# Given the nodes that are no leaves, this is a whole backward pass, on tensorad's own nodes, and it has no
+# mathematics in it: the mathematics is in the rules. Its last line is the first answer of this tutorial. Where a
+# value has many entries, a local derivative is a matrix, the Jacobian of the op. A pull does not write that matrix
+# down: it computes the product of the cotangent with it.
 
 # %% tags=["check"]
 assert found[x.node].item() == by_torch.grad.item()
@@ -234,10 +233,11 @@ print(inspect.getsource(stepwise))
 # 4. `pulled := pull(g, saved)`: the rule runs.
 # 5. `cotangents[parent] = cotangents[parent] + pulled`: where another path has been before, the two are added.
 #
-# The rest takes care of what our nine lines leave out. `wanted` are the nodes that lie between a source and the target;
-# no others are visited. `version` notices that a saved value was changed in place since. `fit` sums where an operand
-# was broadcast. `op.joint` is for ops that have one rule for all of their operands. `sums` adds in place where that is
-# safe. `op.lift` makes a backward pass that can be differentiated again. And `yield` is where `g.steps` stops to look.
+# The rest takes care of what our nine lines leave out. `wanted` are the nodes that lie between a source and the
+# target: what is not among them receives nothing. `wrap` lets a check stand around the rules. `version` notices that
+# a saved value was changed in place since. `fit` sums where an operand was broadcast. `op.joint` is for ops that have
+# one rule for all of their operands. `sums` adds in place where that is safe. `op.lift` makes a backward pass that
+# can be differentiated again. And `yield` is where `g.steps` stops to look.
 
 # %% [markdown]
 # ## Why backwards?
@@ -246,8 +246,8 @@ print(inspect.getsource(stepwise))
 # $\partial y / \partial x$. For one input that is about as much work. For $n$ inputs it has to be done $n$ times, and
 # so have runs in which one input at a time is moved a little. Backwards, every input gets its number in one pass.
 #
-# Count it, on Speelpenning's own example: the product of $n$ numbers, $y = x_1 x_2 \cdots x_n$. Of a graph we count the
-# nodes that are no leaves; of the steps, the rules that have run, one for each operand that receives something.
+# Count it, on Speelpenning's own example: the product of $n$ numbers, $y = x_1 x_2 \cdots x_n$. Of a graph we count
+# the nodes that are no leaves; of the steps, the rules that have run, one for each operand that receives something.
 
 
 # %%
@@ -268,9 +268,10 @@ for n in (2, 10, 100):
     print(f"{n:6}{ops:13}{pulls:20}{n * ops:11}")
 
 # %% [markdown]
-# The third column is twice the second, however many inputs there are: each multiplication runs two rules, each of which
-# is one multiplication. The fourth column grows with the square of $n$. A model with a million parameters and one loss
-# is the case $n = 10^6$: one pass back costs a few times the run itself, and a million runs are out of the question.
+# The third column is twice the second, however many inputs there are: each multiplication runs two rules, each of
+# which is one multiplication. The fourth column grows with the square of $n$. A model with a million parameters and
+# one loss is the case $n = 10^6$: one pass back costs a few times the run itself, and a million runs are out of the
+# question.
 #
 # A backward pass is for one output. A program with one input and a thousand outputs is the opposite case: one pass
 # forwards gives all derivatives, and backwards it takes a thousand passes.
@@ -292,9 +293,9 @@ assert pulls == 2 * ops
 # ## The derivation, written out
 #
 # `g.explain` puts the backward pass into the form in which you would write it on paper: first the sum over paths as a
-# whole, then an equation for each cotangent, in symbols and in the numbers of this run. Find the bracket of above, 27,
-# in the equation for $\partial y / \partial u$. A click on a factor leads to where it comes from, an equation or a
-# rule.
+# whole, then an equation for each cotangent, in symbols and in the numbers of this run. Find the bracket of above,
+# 27, in the equation for $\partial y / \partial u$. A click on a factor leads to where it comes from, an equation or
+# a rule.
 
 # %%
 g.explain(y, x)
@@ -386,12 +387,12 @@ def backward_with_fit(target, nodes):
 assert backward_with_fit(y.node, [h.node, y.node])[w.node].item() == 1 + 2 + 3
 
 # %% [markdown] tags=["solution"]
-# `w` was broadcast: the one number was used three times, once for each entry of `v`. So three numbers arrive, and they
-# have to be added like any others. `fit` does that.
+# `w` was broadcast: the one number was used three times, once for each entry of `v`. So three numbers arrive, and
+# they have to be added like any others. `fit` does that.
 
 # %% [markdown]
 # ## Where to go on
 #
 # [How do gradients propagate?](gradients-flow.md) looks at what cotangents meet on their way. [How are graphs
-# constructed?](graphs.md) is about the nodes, and [a minimal engine](minimal-engine.md) builds all of it from nothing.
-# [The design](../design.md) follows one call of `g.gradient` through tensorad's files.
+# constructed?](graphs.md) is about the nodes, and [a minimal engine](minimal-engine.md) builds all of it from
+# nothing. [The design](../design.md) follows one call of `g.gradient` through tensorad's files.

@@ -42,8 +42,8 @@ print(node.parents[1], "made of", node.parents[1].parents)
 
 # %% [markdown]
 # A Tensor is a thin wrapper: `y.data` is the torch tensor with its number, and `y.node` is the node that made it. A
-# node knows its **parents**, the nodes of its operands, in the order of the operands. It does not know who uses it. So
-# from `y` one can go back to everything that it was computed from, and this is the way that a gradient takes.
+# node knows its **parents**, the nodes of its operands, in the order of the operands. It does not know who uses it.
+# So from `y` one can go back to everything that it was computed from, and this is the way that a gradient takes.
 
 # %% [markdown]
 # ## Where are the loop and the `if`?
@@ -67,9 +67,10 @@ print(g.graph(from_4))
 
 # %% [markdown]
 # They are gone. The context does not read the program, it writes down what ran: from 2 a square and a product with 5,
-# from 4 a product with 5 alone. Such a list of elementary steps with their operands is what Wengert differentiated in
-# 1964, and a *Wengert list* is another name for it. The comparisons ran too, but they are in neither list: a comparison
-# has no derivative, so it is not recorded.
+# from 4 a product with 5 alone. (Of operands, a line names those that are nodes; the 5 is a constant.) Such a list of
+# elementary steps with their operands is what Wengert differentiated in 1964, and a *Wengert list* is another name
+# for it. The comparisons ran too, but they are in neither list: a comparison has no derivative, so it is not
+# recorded.
 #
 # It follows that the derivative is that of the branch which was taken. Near 2 the function is $5x^2$, with derivative
 # $10x = 20$; near 4 it is $5x$, with derivative 5.
@@ -93,9 +94,9 @@ with ts.Grad() as g3:
 assert g3.gradient(from_3, three).item() == 5
 
 # %% [markdown]
-# So there is something that a recorded derivative cannot know. At 3 the function jumps, from nearly $5 \cdot 9 = 45$ to
-# $5 \cdot 3 = 15$. The run at 3 takes the second branch, the gradient there is 5, and nothing in the graph says that
-# there is a jump.
+# So there is something that a recorded derivative cannot know. At 3 the function jumps, from nearly $5 \cdot 9 = 45$
+# to $5 \cdot 3 = 15$. The run at 3 takes the second branch, the gradient there is 5, and nothing in the graph says
+# that there is a jump.
 #
 # ## What does a node keep, and why?
 #
@@ -107,9 +108,9 @@ print(ts.rule(torch.exp))
 print(ts.rule(torch.mul))
 
 # %% [markdown]
-# In a rule, `g` is not the context, but the **cotangent**: the gradient of the target by the output of this node, as it
-# arrives on the way back. The rule says what is handed on to an operand. The other names in it are what it needs, and
-# those are what the node saves. `exp` is its own derivative, so its rule names `out`, the output, which is there
+# In a rule, `g` is not the context, but the **cotangent**: the gradient of the target by the output of this node, as
+# it arrives on the way back. The rule says what is handed on to an operand. The other names in it are what it needs,
+# and those are what the node saves. `exp` is its own derivative, so its rule names `out`, the output, which is there
 # already. In a product, each operand's cotangent takes the *other* operand, so `mul` saves both.
 
 # %%
@@ -165,8 +166,8 @@ print(g.memory())
 
 # %% [markdown]
 # Two of five: `exp` saved its output `b`, and `sin` its input `c`. So what keeps `a` and `d` in memory is only their
-# names in the program. A weak reference can see a value without keeping it alive, and shows what happens when the names
-# go:
+# names in the program. A weak reference can see a value without keeping it alive, and shows what happens when the
+# names go:
 
 # %%
 import weakref
@@ -231,9 +232,9 @@ inner.gradient(y, w), outer.gradient(y, w)
 
 # %% [markdown]
 # Each node was recorded once; the boxes in the picture say by whom. `outer` knows both and finds the derivative of
-# $w^3$, $3w^2 = 27$. To `inner`, `h` was there before it opened, so it is a leaf: $y = 9w$, and the gradient is 9. This
-# is the derivative of $hw$ with $h$ held fast, a partial derivative. It is what `inner` was asked, and there is no
-# mistake in it, but it is a surprise if you meant the other.
+# $w^3$, $3w^2 = 27$. To `inner`, `h` was there before it opened, so it is a leaf: $y = 9w$, and the gradient is 9.
+# This is the derivative of $hw$ with $h$ held fast, a partial derivative. It is what `inner` was asked, and there is
+# no mistake in it, but it is a surprise if you meant the other.
 
 # %% tags=["check"]
 by_torch = torch.tensor(3.0, requires_grad=True)
@@ -262,8 +263,8 @@ print(caught[0].message)
 # %% [markdown]
 # ## Where does a graph end?
 #
-# Where a value leaves it. `item()` makes a Python number, and a number has no node. What is computed from it afterwards
-# is computed from a constant. `g.why` says so:
+# Where a value leaves it. `item()` makes a Python number, and a number has no node. What is computed from it
+# afterwards is computed from a constant. `g.why` says so:
 
 # %%
 with ts.Grad() as g:
@@ -298,8 +299,8 @@ assert (2 * 3.0**2, 4 * 3.0) == (18, 12)  # without the detour: 2 w^2, and its d
 # ## In which order?
 #
 # A gradient goes back through the graph, and a node may have its turn only after all nodes that use it. Such an order
-# is called topological. It need not be searched for: each node takes the next number of one counter as it is made, and
-# an operand is always made before what is made of it.
+# is called topological. It need not be searched for: each node takes the next number of one counter as it is made,
+# and an operand is always made before what is made of it.
 
 
 # %%
@@ -317,9 +318,9 @@ for node in behind(y.node):
     print(node.number, node.op.name if node.op else "leaf", parents)
 
 # %% [markdown]
-# In each line the numbers in brackets are smaller than the one in front. So the backward pass sorts the nodes by number
-# and begins with the largest. It is a loop and not a recursion, so a graph may be long: this one has 20,000 sums, one
-# on top of the other, where Python allows far fewer calls inside each other.
+# In each line the numbers in brackets are smaller than the one in front. So the backward pass sorts the nodes by
+# number and begins with the largest. It is a loop and not a recursion, so a graph may be long: this one has 20,000
+# sums, one on top of the other, where Python allows far fewer calls inside each other.
 
 # %%
 with ts.Grad() as g:
@@ -338,8 +339,8 @@ assert sys.getrecursionlimit() < 20_000
 # %% [markdown]
 # ## What if the graph is large?
 #
-# A recurrent network: 20 rounds of a product, a sum and a `tanh`. That makes 60 nodes, two more for the sum of squares
-# at the end, and two leaves.
+# A recurrent network: 20 rounds of a product, a sum and a `tanh`. That makes 60 nodes, two more for the sum of
+# squares at the end, and two leaves.
 
 # %%
 torch.manual_seed(0)
@@ -427,8 +428,8 @@ assert context.gradient(unit, x).item() == 2 / 2.0  # the derivative of log(x^2)
 # ```
 
 # %% [markdown] tags=["solution"]
-# Each loss leads to the three nodes of its round (and all of them to the leaf `weights`), so the list keeps 300 nodes,
-# and what they saved. `losses.append(loss.item())` keeps numbers; the last graph stays, by the name `loss`.
+# Each loss leads to the three nodes of its round (and all of them to the leaf `weights`), so the list keeps 300
+# nodes, and what they saved. `losses.append(loss.item())` keeps numbers; the last graph stays, by the name `loss`.
 
 
 # %% tags=["solution"]
@@ -449,6 +450,6 @@ assert counts == (300, 3)
 # %% [markdown]
 # ## Where to go on
 #
-# [How do gradients propagate?](gradients-flow.md) goes back through the graph, against the edges.
-# [How are higher orders computed?](higher-orders.md) makes graphs of gradients. [Looking inside](../looking.md) has all
-# that `g.graph` can do, and [How it works](../design.md) says where in the source a node is made.
+# [How do gradients propagate?](gradients-flow.md) goes back through the graph, against the edges. [How are higher
+# orders computed?](higher-orders.md) makes graphs of gradients. [Looking inside](../looking.md) has all that
+# `g.graph` can do, and [How it works](../design.md) says where in the source a node is made.

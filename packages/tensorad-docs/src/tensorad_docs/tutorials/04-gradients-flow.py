@@ -1,8 +1,8 @@
 # %% [markdown]
 # # How do gradients propagate?
 #
-# At the end you know what travels back through a program, where it is added up and where it fades, and why the order of
-# the backward pass matters: the naive recursion is tried, and three that are wrong. Twenty minutes.
+# At the end you know what travels back through a program, where it is added up and where it fades, and why the order
+# of the backward pass matters: the naive recursion is tried, and three that are wrong. Twenty minutes.
 
 # %%
 # %load_ext tensorad
@@ -23,8 +23,8 @@ for name, value in {"y": y, "a": a, "b": b, "u": u, "x": x}.items():
 # ## What is a cotangent?
 #
 # The *cotangent* of a value is the gradient of the target by it: how fast `y` would change if this value changed, and
-# all that was computed before it stayed as it is. That of `u` is 22. So if `u` were 9.001 instead of 9, `y` should grow
-# by about 0.022. The rest of the program can be run again from there:
+# all that was computed before it stayed as it is. That of `u` is 22. So if `u` were 9.001 instead of 9, `y` should
+# grow by about 0.022. The rest of the program can be run again from there:
 
 # %%
 u_moved = 9.001
@@ -32,9 +32,9 @@ u_moved = 9.001
 
 # %% [markdown]
 # The cotangent of `y` itself is 1. Everything else follows from it, op by op and backwards: each op hands on to its
-# operands what it was given, times its own derivative. `y = a * b` hands $1 \cdot b = 2$ to `a` and $1 \cdot a = 18$ to
-# `b`. Those two hand $2 \cdot 2 = 4$ and $18 \cdot 1 = 18$ to `u`, and there they are added up: 22. Then
-# `u = square(x)` hands on $22 \cdot 2 \cdot 3 = 132$.
+# operands what it was given, times its own derivative. `y = a * b` hands $1 \cdot b = 2$ to `a` and $1 \cdot a = 18$
+# to `b`. Those two hand $2 \cdot 2 = 4$ and $18 \cdot 1 = 18$ to `u`, and there they are added up: 22. Then `u =
+# square(x)` hands on $22 \cdot 2 \cdot 3 = 132$.
 
 # %% tags=["check"]
 leaf = torch.tensor(3.0, requires_grad=True)
@@ -72,8 +72,8 @@ for seed, stated in [([1.0, 1, 1], [2, 4, 6]), ([0.0, 1, 0], [0, 4, 0]), ([1.0, 
     assert g.gradient(w, v, cotangent=torch.tensor(seed)).tolist() == by_torch.tolist() == stated
 
 # %% [markdown]
-# To an op in the middle of a program, what comes from behind is a seed. So a program can be cut in two, and the pieces
-# need to know nothing of each other but this one cotangent:
+# To an op in the middle of a program, what comes from behind is a seed. So a program can be cut in two, and the
+# pieces need to know nothing of each other but this one cotangent:
 
 # %%
 with ts.Grad() as early:
@@ -95,8 +95,8 @@ torch.testing.assert_close(whole, torch.tensor([2.0, 1.0, 0.6667]), atol=1e-4, r
 # %% [markdown]
 # ## What happens where a value is used several times?
 #
-# What arrives is added up, as at `u` above. Each use is a way on which the value acts on the target, and the effects of
-# all ways add. This is called *fan-out*. Look for the words "from before".
+# What arrives is added up, as at `u` above. Each use is a way on which the value acts on the target, and the effects
+# of all ways add. This is called *fan-out*. Look for the words "from before".
 
 # %%
 x = ts.tensor(10.0)
@@ -116,8 +116,8 @@ assert g.gradient(y, x).item() == leaf.grad.item() == 4 + 3 + 2
 # %% [markdown]
 # ## Broadcasting is a copy too
 #
-# Here `bias` has three entries and `rows` has two rows of three. Torch uses each entry of `bias` once for each row, as
-# if it had been copied down. So two cotangents arrive for each entry, and are added. Go to the turn of the `add`:
+# Here `bias` has three entries and `rows` has two rows of three. Torch uses each entry of `bias` once for each row,
+# as if it had been copied down. So two cotangents arrive for each entry, and are added. Go to the turn of the `add`:
 # `bias` receives the cotangent of the sum "summed from (2, 3) to (3,)".
 
 # %%
@@ -139,9 +139,9 @@ from tensorad.backward import fit
 print(inspect.getsource(fit))
 
 # %% [markdown]
-# `sum_to_size` sums over every dimension along which there was copying. The result is the sum of the columns of `rows`,
-# $[1 + 4,\ 2 + 5,\ 3 + 6] = [5, 7, 9]$. Code that forgets this gives `bias` a gradient of shape (2, 3); code that adds
-# up too much gives it one number, 21.
+# `sum_to_size` sums over every dimension along which there was copying. The result is the sum of the columns of
+# `rows`, $[1 + 4,\ 2 + 5,\ 3 + 6] = [5, 7, 9]$. Code that forgets this gives `bias` a gradient of shape (2, 3); code
+# that adds up too much gives it one number, 21.
 
 # %% tags=["check"]
 leaf = torch.tensor([10.0, 20.0, 30.0], requires_grad=True)
@@ -165,8 +165,8 @@ for text, value in moved.items():
 
 # %% [markdown]
 # A sum becomes a copy. What was picked is put back in its place, with zeros elsewhere. A reversal becomes a reversal.
-# An entry that was picked twice gets a sum. Each of these ops multiplies `v` by a matrix of zeros and ones, and the way
-# back multiplies by the transposed matrix.
+# An entry that was picked twice gets a sum. Each of these ops multiplies `v` by a matrix of zeros and ones, and the
+# way back multiplies by the transposed matrix.
 
 # %% tags=["check"]
 for function, text in [
@@ -183,8 +183,8 @@ for function, text in [
 # %% [markdown]
 # ## Does the order matter?
 #
-# The simplest way to write a backward pass is a recursion: when something arrives at a node, note it, and hand it on to
-# the operands at once. Here it is, on tensorad's own nodes. `node.parents` are the nodes of the operands, and
+# The simplest way to write a backward pass is a recursion: when something arrives at a node, note it, and hand it on
+# to the operands at once. Here it is, on tensorad's own nodes. `node.parents` are the nodes of the operands, and
 # `node.op.pulls` the rules, which take the cotangent of the result and what the node has saved.
 
 
@@ -202,8 +202,8 @@ def at_once(node, g, sums, visits):
 
 
 # %% [markdown]
-# To test it we need values that are used twice, many times over: a ladder of diamonds. In each round `h` goes two ways,
-# and these meet again. Count in the picture in how many ways one can go from the target down to `x`.
+# To test it we need values that are used twice, many times over: a ladder of diamonds. In each round `h` goes two
+# ways, and these meet again. Count in the picture in how many ways one can go from the target down to `x`.
 
 # %%
 x = ts.tensor(1.0)
@@ -233,8 +233,9 @@ for rounds in (2, 6, 10, 14):
 print(f"{sums[x.node]:.6f} {g.gradient(h, x).item():.6f}")
 
 # %% [markdown]
-# The number is right, since the sum over all paths is what a derivative is. But four more rounds take sixteen times as
-# many visits: 65,533 for 43 nodes. With 50 rounds, at a million visits a second, it would take over a hundred years.
+# The number is right, since the sum over all paths is what a derivative is. But four more rounds take sixteen times
+# as many visits: 65,533 for 43 nodes. With 50 rounds, at a million visits a second, it would take over a hundred
+# years.
 
 # %% tags=["check"]
 leaf = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
@@ -252,9 +253,9 @@ assert (4 * 2**50 - 3) / 1e6 > 100 * 366 * 86400
 # %% [markdown]
 # ## Three recursions that are wrong
 #
-# `at_once` keeps apart what has just arrived, `g`, and what has arrived in all, `sums`. Here are three recursions that
-# mix these up. The first hands on the sum so far. The second sets the number, where it should add. The third lets each
-# node hand on only once, which is quick: what arrives later is added up, and stays there.
+# `at_once` keeps apart what has just arrived, `g`, and what has arrived in all, `sums`. Here are three recursions
+# that mix these up. The first hands on the sum so far. The second sets the number, where it should add. The third
+# lets each node hand on only once, which is quick: what arrives later is added up, and stays there.
 
 
 # %%
@@ -323,8 +324,8 @@ for wrong in (sum_so_far, only_the_last, only_the_first):
 #
 # A node may hand on its cotangent when nothing more can arrive: after all nodes that use it have had their turn. An
 # order in which each node comes after all that it depends on is called *topological*, and here we need one backwards.
-# There is one for free. Nodes are numbered as they are made, and an op runs after its operands exist. So whatever uses
-# a node has a larger number. It is enough to let the node with the largest number go first, always:
+# There is one for free. Nodes are numbered as they are made, and an op runs after its operands exist. So whatever
+# uses a node has a larger number. It is enough to let the node with the largest number go first, always:
 
 
 # %%
@@ -395,12 +396,12 @@ with ts.Grad() as g:
 print(f"{g.gradient(h, x).item():.2g}, and at most {0.25**10:.2g}")
 
 # %% [markdown]
-# The same happens in a network. Here are twelve layers, each a matrix and a sigmoid. The matrices are random, of a size
-# that leaves the length of a vector as it is, on average; so what is lost is lost in the sigmoids. `g.flow` measures
-# the norm of each cotangent, the root of the sum of its squares. Above, the pass goes from left to right, from the loss
-# back to the first layer. Below are the first and the last output as sources. Both scales are logarithmic: a straight
-# line downwards is a constant factor for each layer. Below 10⁻⁶ times the target's own cotangent, `g.flow` speaks of
-# vanishing.
+# The same happens in a network. Here are twelve layers, each a matrix and a sigmoid. The matrices are random, of a
+# size that leaves the length of a vector as it is, on average; so what is lost is lost in the sigmoids. `g.flow`
+# measures the norm of each cotangent, the root of the sum of its squares. Above, the pass goes from left to right,
+# from the loss back to the first layer. Below are the first and the last output as sources. Both scales are
+# logarithmic: a straight line downwards is a constant factor for each layer. Below 10⁻⁶ times the target's own
+# cotangent, `g.flow` speaks of vanishing.
 
 
 # %%
@@ -472,8 +473,8 @@ assert abs(vectors.square().sum(1).mean().item() / 32 - 1) < 0.1
 # ## Exercises
 
 # %% [markdown]
-# **1.** Let `y = x @ w + b` with `x` of shape (4, 3), `w` of shape (3, 2) and `b` of shape (2,). Say what the gradient
-# of `y.sum()` by `b` is before you compute it, and its shape.
+# **1.** Let `y = x @ w + b` with `x` of shape (4, 3), `w` of shape (3, 2) and `b` of shape (2,). Say what the
+# gradient of `y.sum()` by `b` is before you compute it, and its shape.
 
 # %% tags=["solution"]
 torch.manual_seed(0)
@@ -500,8 +501,8 @@ assert g.gradient(f, v, cotangent=torch.tensor([0.0, 1.0])).tolist() == [0, 2 * 
 assert g.gradient(f, v, cotangent=torch.tensor([3.0, -1.0])).tolist() == [3 * 5 - 0, 3 * 3 - 2 * 5]
 
 # %% [markdown]
-# **3.** Another right order needs no numbers: count, for each node, how many uses it has between it and the target, and
-# let it have its turn when as many cotangents have arrived. Write that, and test it on the ladder.
+# **3.** Another right order needs no numbers: count, for each node, how many uses it has between it and the target,
+# and let it have its turn when as many cotangents have arrived. Write that, and test it on the ladder.
 
 # %% tags=["solution"]
 from collections import Counter
@@ -555,10 +556,10 @@ assert by_scale[8] > 100 * by_scale[1]
 assert by_scale[1024] == 0
 
 # %% [markdown] tags=["solution"]
-# A layer multiplies a cotangent by its weights and by the slopes of tanh. Larger weights make the first factor larger,
-# and between the last output and the first it is there eleven times. But they also make the values larger that tanh is
-# applied to, and there it is flat. In the end almost all slopes are exactly 0 in float32, where tanh is 1 or −1, and
-# nothing gets through.
+# A layer multiplies a cotangent by its weights and by the slopes of tanh. Larger weights make the first factor
+# larger, and between the last output and the first it is there eleven times. But they also make the values larger
+# that tanh is applied to, and there it is flat. In the end almost all slopes are exactly 0 in float32, where tanh is
+# 1 or −1, and nothing gets through.
 
 # %% [markdown]
 # ## Where to go on

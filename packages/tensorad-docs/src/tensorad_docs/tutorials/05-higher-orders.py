@@ -1,8 +1,8 @@
 # %% [markdown]
 # # How are higher orders computed?
 #
-# You will know what nested contexts record, how a gradient becomes something that can be differentiated, and how to get
-# sixth derivatives, Hessians and a minimum by Newton's method from it. Twenty minutes.
+# You will know what nested contexts record, how a gradient becomes something that can be differentiated, and how to
+# get sixth derivatives, Hessians and a minimum by Newton's method from it. Twenty minutes.
 
 # %%
 # %load_ext tensorad
@@ -37,22 +37,24 @@ d2x = g2.gradient(dx, x)
 print(g1.graph(y))
 
 # %% [markdown]
-# `g1` knows the two products and nothing else. To answer `g1.gradient`, the engine goes back through them and runs the
-# rule of `mul` twice: an operand's cotangent is `g * other`. These are multiplications. With no context open they would
-# run on plain torch tensors; here `g2` is open, so they run on Tensors, and are recorded like everything else:
+# `g1` knows the two products and nothing else. To answer `g1.gradient`, the engine goes back through them and runs
+# the rule of `mul` twice: an operand's cotangent is `g * other`. These are multiplications. With no context open they
+# would run on plain torch tensors; here `g2` is open, so they run on Tensors, and are recorded like everything else:
 
 # %%
 g2.graph(dx)
 
 # %% [markdown]
-# The solid boxes are contexts, `g1` inside `g2`; the dotted one is what the call of `gradient` has recorded. Read it
-# from the seed, 1: going back through `y = h * x` gave $1 \cdot h = 36$ for `x`, and $1 \cdot x = 6$ for `h`; going
-# back through `h = x * x` gave $6 \cdot 6 = 36$ for `x`, twice. The two `add` put them together, $36 + 36 + 36 = 108$,
-# and `gradient` hands that out as it is. The product that made `y` is missing, although `g2` recorded it: `dx` does not
-# depend on the value of `y`.
+# The solid boxes are contexts, `g1` inside `g2`; the dotted one is what the call of `gradient` has recorded. A box
+# shows its value if somebody kept that, and else the shape, `()` for a number. Read it from the seed, 1: going back
+# through `y = h * x` gave $1 \cdot h = 36$ for `x`, and $1 \cdot x = 6$ for `h`; going back through `h = x * x` gave
+# $6 \cdot 6 = 36$ for `x`, twice. The two `add` put them together, $36 + 36 + 36 = 108$, and `gradient` hands that
+# out as it is. The product that made `y` is missing, although `g2` recorded it: `dx` does not depend on the value of
+# `y`.
 #
 # A gradient is a value with a graph behind it, and a value with a graph can be differentiated. So the second order is
-# the same backward pass once more, through this graph. Step through it, and watch how the gradient by `x` grows to 36.
+# the same backward pass once more, through this graph. Step through it, and watch how the gradient by `x` grows to
+# 36.
 
 # %%
 g2.steps(dx, [x])
@@ -69,8 +71,8 @@ assert not any(node.name == "y" for node in g2.graph(dx).nodes)
 # %% [markdown]
 # ## What is a constant to whom?
 #
-# A context differentiates what it has recorded itself. What was made before it opened is a constant to it, whatever the
-# context around it knows. Here $u = x^2$ is computed one line too early, or on purpose:
+# A context differentiates what it has recorded itself. What was made before it opened is a constant to it, whatever
+# the context around it knows. Here $u = x^2$ is computed one line too early, or on purpose:
 
 # %%
 with ts.Grad() as g2:
@@ -127,9 +129,9 @@ t = ts.tensor(6.0)
 z = t**7 / 5040
 
 # %% [markdown]
-# The 5,040 is $7!$, so the sixth derivative is $t$ itself. The cell has named its contexts `g1` to `g6`, and says so,
-# as two of these names had another meaning. In a program, an `ExitStack` opens the contexts, and then they are asked,
-# the innermost first:
+# The 5,040 is $7!$, so the sixth derivative is $t$ itself. The last line of the output has the names that the cell
+# has bound: the derivatives, and its contexts, `g1` to `g6`, which are no longer those of above. In a program, an
+# `ExitStack` opens the contexts, and then they are asked, the innermost first:
 
 # %%
 from contextlib import ExitStack
@@ -215,8 +217,8 @@ assert errors[2] < 1e-3
 # %% [markdown]
 # ## What does another order cost?
 #
-# Each order is the gradient of a graph that is itself a gradient. How large do these graphs become? The nodes behind a
-# value can be counted by going from parents to parents:
+# Each order is the gradient of a graph that is itself a gradient. How large do these graphs become? The nodes behind
+# a value can be counted by going from parents to parents:
 
 
 # %%
@@ -248,9 +250,9 @@ assert {after - before for before, after in pairwise(slowly[1:])} == {2}
 # %% [markdown]
 # ## And with several variables?
 #
-# Then the second derivatives are a matrix, the **Hessian**: how each entry of the gradient changes with each variable.
-# For $y = a^2 b$ the gradient is $(2ab, a^2)$, at $(3, 5)$ that is $(30, 9)$, and the Hessian has the rows $(2b, 2a)$
-# and $(2a, 0)$.
+# Then the second derivatives are a matrix, the **Hessian**: how each entry of the gradient changes with each
+# variable. For $y = a^2 b$ the gradient is $(2ab, a^2)$, at $(3, 5)$ that is $(30, 9)$, and the Hessian has the rows
+# $(2b, 2a)$ and $(2a, 0)$.
 
 # %%
 v = ts.tensor([3.0, 5.0])
@@ -263,10 +265,10 @@ print(g2.jacobian(dv, v))
 print(g2.gradient(dv, v))
 
 # %% [markdown]
-# `g2.jacobian` keeps the entries of `dv` apart and goes back from each: here are the rows, $(10, 6)$ and $(6, 0)$. The
-# last line is a trap. A target that is not a number is summed, so `g2.gradient(dv, v)` is $(16, 6)$, the sum of the
-# rows. The trap does not show where each entry of `dv` depends on its own variable only: then the Hessian is diagonal,
-# and the sum of its rows is all there is.
+# `g2.jacobian` keeps the entries of `dv` apart and goes back from each: here are the rows, $(10, 6)$ and $(6, 0)$.
+# The last line is a trap. A target that is not a number is summed, so `g2.gradient(dv, v)` is $(16, 6)$, the sum of
+# the rows. The trap does not show where each entry of `dv` depends on its own variable only: then the Hessian is
+# diagonal, and the sum of its rows is all there is.
 #
 # As a function of functions, it is `ts.hessian`; of a cell, `%%grad y wrt v --hessian`.
 
@@ -289,7 +291,7 @@ assert g2.gradient(dv, v).tolist() == by_torch.sum(0).tolist() == [16, 6]
 # %%
 n = 100_000
 points = ts.tensor(torch.linspace(-1, 1, n, dtype=torch.float64))
-u = torch.ones(n, dtype=torch.float64)
+u = torch.linspace(0, 1, n, dtype=torch.float64)
 with ts.Grad() as g2:
     with ts.Grad() as g1:
         y = ((points[1:] - points[:-1] ** 2) ** 2).sum()
@@ -297,15 +299,15 @@ with ts.Grad() as g2:
 g2.gradient(gradient, points, cotangent=u)
 
 # %% [markdown]
-# It took one backward pass for the gradient and one more through that, with not one matrix. Pearlmutter described such
-# products in 1994. As a function of functions it is `ts.hvp`.
+# It took one backward pass for the gradient and one more through that, with not one matrix. Pearlmutter described
+# such products in 1994. As a function of functions it is `ts.hvp`.
 
 # %% tags=["check"]
 p = points.data
 r = p[1:] - p[:-1] ** 2
-product = torch.zeros_like(p)
-product[:-1] += 8 * p[:-1] ** 2 - 4 * r - 4 * p[:-1]  # from the diagonal, and beside it
-product[1:] += 2 - 4 * p[:-1]
+product = torch.zeros_like(p)  # by hand: the second derivatives of each term, times the two entries of u
+product[:-1] += (8 * p[:-1] ** 2 - 4 * r) * u[:-1] - 4 * p[:-1] * u[1:]
+product[1:] += 2 * u[1:] - 4 * p[:-1] * u[:-1]
 torch.testing.assert_close(g2.gradient(gradient, points, cotangent=u).data, product, rtol=1e-9, atol=1e-9)
 assert n * n == 10**10
 assert n * n * p.itemsize == 80e9
@@ -313,10 +315,10 @@ assert n * n * p.itemsize == 80e9
 # %% [markdown]
 # ## What does a Hessian buy?
 #
-# Steps that know how far to go. At a minimum the gradient $\nabla f$ is zero. Newton's method takes the gradient to be
-# linear near the current point, which is what the Hessian says of it, and goes to where that linear function is zero:
-# $p - H^{-1} \nabla f$. On Rosenbrock's function $(1 - a)^2 + 100 (b - a^2)^2$, a curved valley with its lowest point
-# at $(1, 1)$:
+# Steps that know how far to go. At a minimum the gradient $\nabla f$ is zero. Newton's method takes the gradient to
+# be linear near the current point, which is what the Hessian says of it, and goes to where that linear function is
+# zero: $p - H^{-1} \nabla f$. On Rosenbrock's function $(1 - a)^2 + 100 (b - a^2)^2$, a curved valley with its lowest
+# point at $(1, 1)$:
 
 
 # %%
@@ -337,10 +339,10 @@ for step in range(7):
     p = p - torch.linalg.solve(hessian, dp)
 
 # %% [markdown]
-# Look at the distance to $(1, 1)$ in the last lines: each step has squared it, or better, so the number of right digits
-# doubles. Before that, `f` goes up twice, once to 1,400: far from the minimum the gradient is not linear, and nothing
-# keeps the method from stepping too far. Nor from going to a maximum, as it looks for any point where the gradient is
-# zero; methods for use in earnest guard against both. And gradient descent, which knows the slope alone?
+# Look at the distance to $(1, 1)$ in the last lines: each step has squared it, or better, so the number of right
+# digits doubles. Before that, `f` goes up twice, once to 1,400: far from the minimum the gradient is not linear, and
+# nothing keeps the method from stepping too far. Nor from going to a maximum, as it looks for any point where the
+# gradient is zero; methods for use in earnest guard against both. And gradient descent, which knows the slope alone?
 
 # %%
 q = ts.tensor([-1.2, 1.0], dtype=ts.float64)
@@ -354,10 +356,10 @@ for step in range(1001):
 torch.linalg.eigvalsh(hessian)
 
 # %% [markdown]
-# After 1,000 steps it is still on its way. The eigenvalues of the Hessian say why: the slope changes with 1,002 across
-# the valley, and with 0.4 along it. Near the minimum, a step of rate $r$ multiplies what is left to go in the direction
-# of an eigenvalue $\lambda$ by $1 - r\lambda$. So $r$ must stay below $2 / 1002$, or the steps across grow; and with
-# $r = 0.001$, what is left along the valley is multiplied by 0.9996 each time. Newton's step divides by the
+# After 1,000 steps it is still on its way. The eigenvalues of the Hessian say why: the slope changes with 1,002
+# across the valley, and with 0.4 along it. Near the minimum, a step of rate $r$ multiplies what is left to go in the
+# direction of an eigenvalue $\lambda$ by $1 - r\lambda$. So $r$ must stay below $2 / 1002$, or the steps across grow;
+# and with $r = 0.001$, what is left along the valley is multiplied by 0.9996 each time. Newton's step divides by the
 # eigenvalues, so all directions are alike to it.
 
 
@@ -422,8 +424,9 @@ def inner(x):
 slope_of(lambda x: x * inner(x), 1.0)
 
 # %% [markdown]
-# 2 is wrong. When the inner derivative is worked out, `y` has the slope 1, and `x` has it too, from the outer one. The
-# sum cannot tell the two apart. Siskind and Pearlmutter (2005) called that **perturbation confusion**. With contexts:
+# 2 is wrong. When the inner derivative is worked out, `y` has the slope 1, and `x` has it too, from the outer one.
+# The sum cannot tell the two apart. Siskind and Pearlmutter (2005) called that **perturbation confusion**. With
+# contexts:
 
 # %%
 x, y = ts.tensor(1.0), ts.tensor(1.0)
@@ -443,9 +446,9 @@ def inner_forward(x):
 ts.jvp(lambda x: x * inner_forward(x), (1.0,), (1.0,))[1]
 
 # %% [markdown]
-# 1, both times. Reverse mode is asked by the one source `y`, and `x` is another. Forward mode, as in `ts.jvp`, carries
-# slopes as `Pair` does, but each derivative has a context of its own, to which all that was made before it opened is a
-# constant. So to the inner one, `x` has no slope.
+# 1, both times. Reverse mode is asked by the one source `y`, and `x` is another. Forward mode, as in `ts.jvp`,
+# carries slopes as `Pair` does, but each derivative has a context of its own, to which all that was made before it
+# opened is a constant. So to the inner one, `x` has no slope.
 
 # %% tags=["check"]
 confused = slope_of(lambda x: x * inner(x), 1.0)
@@ -460,8 +463,8 @@ assert ts.jvp(lambda x: x * inner_forward(x), (1.0,), (1.0,))[1].item() == 1
 # ## Exercises
 
 # %% [markdown]
-# **1.** The curvature of a graph $y(x)$ is $|y''| / (1 + y'^2)^{3/2}$, and its inverse is the radius of the circle that
-# fits best. What is that radius for $y = x^2$ at 0, and at 1?
+# **1.** The curvature of a graph $y(x)$ is $|y''| / (1 + y'^2)^{3/2}$, and its inverse is the radius of the circle
+# that fits best. What is that radius for $y = x^2$ at 0, and at 1?
 
 
 # %% tags=["solution"]
@@ -505,7 +508,12 @@ print(new, around.gradient(new, rate))
 assert math.isclose(around.gradient(new, rate).item(), -4 * 3 * (3 - 6 * 0.1), rel_tol=1e-6)
 
 # %% [markdown]
-# **4.** Newton's step solves $H s = \nabla f$. The method of conjugate gradients solves it with products $Hu$ alone.
+# **4.** Newton's step solves $H s = \nabla f$. The method of conjugate gradients (Hestenes and Stiefel 1952) solves
+# it with products $Hu$ alone. It starts with $s = 0$ and $r = u = \nabla f$, and repeats, until $r$ is small:
+#
+# $$\alpha = \frac{r \cdot r}{u \cdot Hu}, \qquad s \leftarrow s + \alpha u, \qquad r' = r - \alpha Hu, \qquad
+# u \leftarrow r' + \frac{r' \cdot r'}{r \cdot r}\, u, \qquad r \leftarrow r'$$
+#
 # Write a Newton step that never makes the Hessian, for $f(p) = \sum_i p_i^4 + \sum_i (p_{i+1} - p_i)^2$ in 50
 # variables.
 

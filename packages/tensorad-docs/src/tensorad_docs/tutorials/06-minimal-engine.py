@@ -1,8 +1,9 @@
 # %% [markdown]
 # # What does a minimal engine look like?
 #
-# You write an engine in 55 lines: it records, goes backwards, undoes broadcasting and differentiates its own gradients.
-# Then you find each of its pieces in the source of tensorad, and see what tensorad adds to it. Twenty minutes.
+# You write an engine in 55 lines: it records, goes backwards, undoes broadcasting and differentiates its own
+# gradients. Then you find each of its pieces in the source of tensorad, and see what tensorad adds to it. Twenty
+# minutes.
 
 # %%
 # %load_ext tensorad
@@ -34,9 +35,9 @@ assert [each.item() for each in (y, dx, d2x)] == [6**3, first.item(), second.ite
 # ## What does an engine have to remember?
 #
 # To go backwards through a program, you need to know which ops ran, in which order, and on what. One `Node` per op
-# holds that: the arguments, the nodes that these came from (its parents), the rules of the op, and a number that counts
-# up. A `Value` is a torch tensor with the node that made it. A value that nothing recorded gets a node without parents,
-# a leaf. The whole record is often called a Wengert list, after a paper of 1964.
+# holds that: the arguments, the nodes that these came from (its parents), the rules of the op, and a number that
+# counts up. A `Value` is a torch tensor with the node that made it. A value that nothing recorded gets a node without
+# parents, a leaf. The whole record is often called a Wengert list, after a paper of 1964.
 #
 # The cells of the engine start with `# engine`, so that their lines can be counted at the end.
 
@@ -120,8 +121,9 @@ Value.__mul__ = Value.__rmul__ = mul
 Value.__pow__ = power
 
 # %% [markdown]
-# `sum_to` and `expand` change the shape: a vector to its sum, a number to a vector that repeats it. Each is the other's
-# rule. Now look at what a small program leaves behind. Each line below is a node, with the numbers of its parents.
+# `sum_to` and `expand` change the shape: a vector to its sum, a number to a vector that repeats it. Each is the
+# other's rule. Now look at what a small program leaves behind. Each line below is a node, with the numbers of its
+# parents.
 
 # %%
 x = Value(6.0)
@@ -135,8 +137,8 @@ for node in (h.node, product.node, y.node):
 
 # %% [markdown]
 # Node 1 is $x$, a leaf. Node 2 is $h$, and has node 1 for both parents; node 3 is $3h$, whose other operand, 3, is a
-# plain number and has no node; node 4 is $y$. No edge leads from a lower number to a higher one: a value exists before
-# it is used. tensorad records the same four nodes. Click on one to see its operands, its value and its rule.
+# plain number and has no node; node 4 is $y$. No edge leads from a lower number to a higher one: a value exists
+# before it is used. tensorad records the same four nodes. Click on one to see its operands, its value and its rule.
 
 # %%
 x_ts = ts.tensor(6.0)
@@ -171,8 +173,8 @@ def between(owner, target):
 
 
 # %% [markdown]
-# `backward` takes the nodes in this order. For each it calls the rules, and adds what they return to the cotangents of
-# the parents.
+# `backward` takes the nodes in this order. For each it calls the rules, and adds what they return to the cotangents
+# of the parents.
 
 
 # %%
@@ -191,16 +193,17 @@ def backward(owner, target, seed):
 
 # %% [markdown]
 # Why this order? A node's cotangent is the sum of what all its users send. They were made later, so they have higher
-# numbers, so they have all had their turn. In the program above, $x$ is used three times, twice in $x \cdot x$ and once
-# in $h \cdot 3 + x$. Look at what $x$, node 1, ends up with.
+# numbers, so they have all had their turn. In the program above, $x$ is used three times, twice in $x \cdot x$ and
+# once in $h \cdot 3 + x$. Look at what $x$, node 1, ends up with.
 
 # %%
 for node, cotangent in backward(g, y.node, Value(1.0)).items():
     print("node", node.number, "has the cotangent", cotangent)
 
 # %% [markdown]
-# The sum sends 1 to $x$. The product $h = x \cdot x$ has the cotangent 3, and sends $3 \cdot 6 = 18$ to each of its two
-# operands, which are both $x$. Together that is 37, and so says calculus: $y = 3x^2 + x$ has the derivative $6x + 1$.
+# The sum sends 1 to $x$. The product $h = x \cdot x$ has the cotangent 3, and sends $3 \cdot 6 = 18$ to each of its
+# two operands, which are both $x$. Together that is 37, and so says calculus: $y = 3x^2 + x$ has the derivative $6x +
+# 1$.
 
 # %%
 g.gradient(y, x)
@@ -252,8 +255,8 @@ print(len(between(g1, y.node)), "node leads to y,", len(between(g2, dx.node)), "
 
 # %% [markdown]
 # One node leads to $y$. Five lead to $dx$: the seed, a leaf, and what the rule of `power` and the loop did with it,
-# which is `g * n`, `x ** 2`, the product of the two and the `sum_to`. (`n + -1` is 2, a plain number.) The node of $y$
-# is not among them: $3x^2$ does not need the value of $x^3$.
+# which is `g * n`, `x ** 2`, the product of the two and the `sum_to`. (`n + -1` is 2, a plain number.) The node of
+# $y$ is not among them: $3x^2$ does not need the value of $x^3$.
 
 # %% tags=["check"]
 assert [each.data.item() for each in (y, dx, d2x)] == [6**3, 3 * 6**2, 6 * 6]
@@ -264,9 +267,9 @@ assert y.node not in between(g2, dx.node)
 # %% [markdown]
 # ## Whose is a node?
 #
-# `between` stops where `owner in node.contexts` is false. Here the inner context did not record $h = x^2$, so to it $h$
-# is a constant: the derivative of $z = x h$ is $h = 36$. The outer one did record $h$, and differentiates that 36 to
-# $2x = 12$.
+# `between` stops where `owner in node.contexts` is false. Here the inner context did not record $h = x^2$, so to it
+# $h$ is a constant: the derivative of $z = x h$ is $h = 36$. The outer one did record $h$, and differentiates that 36
+# to $2x = 12$.
 
 # %%
 with Context() as outer:
@@ -285,8 +288,8 @@ assert d2z.data == torch.func.grad(lambda t: torch.func.grad(lambda u: u * t * t
 # %% [markdown]
 # ## Is it right?
 #
-# Here is a function that uses every row of the table, with broadcasting: its gradient by $w$, and the gradients of that
-# by $w$ and by $v$. The check below has `torch.autograd` work out the same three.
+# Here is a function that uses every row of the table, with broadcasting: its gradient by $w$, and the gradients of
+# that by $w$ and by $v$. The check below has `torch.autograd` work out the same three.
 
 # %%
 w, v = Value(0.5), Value([0.5, 1.0, 2.0])
@@ -342,8 +345,8 @@ def read(piece):
 read(ts.node.Node)
 
 # %% [markdown]
-# `number`, `contexts` and `parents` are yours. `op` stands for your `rules`. The difference is `saved`, in the place of
-# your `args`: torch tensors, and only those that a rule names. The parameters of a rule say what these are.
+# `number`, `contexts` and `parents` are yours. `op` stands for your `rules`. The difference is `saved`, in the place
+# of your `args`: torch tensors, and only those that a rule names. The parameters of a rule say what these are.
 
 # %%
 print(ts.rule(torch.exp))
@@ -351,8 +354,8 @@ print(ts.rule(torch.neg))
 
 # %% [markdown]
 # The rule of `exp` needs the output and nothing else; that of `neg` needs nothing at all. Your `exp` keeps its
-# argument, and works out $e^x$ once more. Your nodes keep every argument of every op, so no intermediate value is freed
-# while the target is there. Here `h` is dropped: does anybody still hold its data?
+# argument, and works out $e^x$ once more. Your nodes keep every argument of every op, so no intermediate value is
+# freed while the target is there. Here `h` is dropped: does anybody still hold its data?
 
 # %%
 import weakref
@@ -371,8 +374,8 @@ print(f"your engine holds it: {held[0]}; tensorad holds it: {held[1]}")
 assert held == [True, False]
 
 # %% [markdown]
-# The other fields follow from this. A value that is gone cannot be asked for its `shape` and `dtype`. And a value that
-# is saved may be changed in place by then: `version` notices that (exercise 3 below). `site` is the line of your
+# The other fields follow from this. A value that is gone cannot be asked for its `shape` and `dtype`. And a value
+# that is saved may be changed in place by then: `version` notices that (exercise 3 below). `site` is the line of your
 # program, for messages.
 
 # %% [markdown]
@@ -389,8 +392,8 @@ print(ROWS[ts.exp].source.strip())
 # %% [markdown]
 # The three steps are yours: the data of the arguments, the call of torch's function, and a node if a context is open.
 # `recording` is a context variable instead of a list. Your list is one for the whole program: what another thread
-# computes meanwhile would be recorded into your contexts. And there are ways out before the node: a result of integers
-# has no derivative, and an op on constants needs no node.
+# computes meanwhile would be recorded into your contexts. And there are ways out before the node: a result of
+# integers has no derivative, and an op on constants needs no node.
 
 # %% [markdown]
 # ## Where is the backward pass?
@@ -445,8 +448,9 @@ read(ts.backward.fit)
 read(ts.Grad.gradient)
 
 # %% [markdown]
-# Your `gradient` is the two lines in the middle. What stands around them is there for mistakes. Ask for the derivative
-# of something that the context never saw, and your engine says zero, where tensorad raises an error that says why.
+# Your `gradient` is the two lines in the middle. What stands around them is there for mistakes. Ask for the
+# derivative of something that the context never saw, and your engine says zero, where tensorad raises an error that
+# says why.
 
 # %%
 x_own, x_ts = Value(6.0), ts.tensor(6.0)
@@ -489,8 +493,8 @@ torch.testing.assert_close(dx.data, by_torch[0](x.data))
 torch.testing.assert_close(d2x.data, by_torch[1](x.data))
 
 # %% [markdown]
-# **2.** Add `matmul` and what its rules need. Then work out the gradients of $\sum \tanh(xW + b)$ by $W$ and $b$, with
-# $x$ of shape (4, 3), $W$ of shape (3, 2) and $b$ of shape (2,).
+# **2.** Add `matmul` and what its rules need. Then work out the gradients of $\sum \tanh(xW + b)$ by $W$ and $b$,
+# with $x$ of shape (4, 3), $W$ of shape (3, 2) and $b$ of shape (2,).
 
 # %% tags=["solution"]
 transpose = op(lambda x: x.mT, lambda g, x: transpose(g))
@@ -511,8 +515,8 @@ torch.testing.assert_close(g.gradient(y, W).data, W_torch.grad)
 torch.testing.assert_close(g.gradient(y, b).data, b_torch.grad)
 
 # %% [markdown]
-# **3.** After `y = x * x`, run `x.data.mul_(10)`, and ask for the gradient: it is silently wrong. Make it an error, as
-# tensorad does. torch counts the changes in place of a tensor in `x.data._version`.
+# **3.** After `y = x * x`, run `x.data.mul_(10)`, and ask for the gradient: it is silently wrong. Make it an error,
+# as tensorad does. torch counts the changes in place of a tensor in `x.data._version`.
 
 
 # %% tags=["solution"]
@@ -554,8 +558,8 @@ Node, between = plain_node, plain_between
 
 # %% [markdown] tags=["solution"]
 # Without owners, `inner` follows $h$ back to $x$ and differentiates $z = x \cdot x^2 = x^3$: `dz` is $3x^2 = 108$ in
-# the place of 36, and `d2z` is $6x = 36$ in the place of 12. Siskind and Pearlmutter described this kind of mistake in
-# 2005, for forward mode, as perturbation confusion.
+# the place of 36, and `d2z` is $6x = 36$ in the place of 12. Siskind and Pearlmutter described this kind of mistake
+# in 2005, for forward mode, as perturbation confusion.
 
 
 # %% tags=["solution"]
@@ -583,6 +587,6 @@ assert (dz.data, d2z.data) == (3 * 6**2, 6 * 6)
 # %% [markdown]
 # ## Where to go on
 #
-# [Change the engine](change-the-engine.md) adds ops and other rules to tensorad instead of to your own table.
-# [How are higher orders computed?](higher-orders.md) is about contexts in contexts, and [The design](../design.md) goes
+# [Change the engine](change-the-engine.md) adds ops and other rules to tensorad instead of to your own table. [How
+# are higher orders computed?](higher-orders.md) is about contexts in contexts, and [The design](../design.md) goes
 # through the modules and says why they are as they are.

@@ -24,8 +24,8 @@ g.gradient(y, x)
 #
 # ## What does the line say?
 #
-# First the name of the op and of its arguments. Then the function, which computes on torch tensors; the engine does not
-# look into it. Then the rule for the argument `input`: from `g`, the cotangent of the output (the gradient of the
+# First the name of the op and of its arguments. Then the function, which computes on torch tensors; the engine does
+# not look into it. Then the rule for the argument `input`: from `g`, the cotangent of the output (the gradient of the
 # target by it), to the cotangent of `input`. The other parameters of the rule name what it needs. That is what a node
 # saves.
 
@@ -33,8 +33,8 @@ g.gradient(y, x)
 print(ts.rule("cube"))
 
 # %% [markdown]
-# The same line serves the second order. Then it runs on Tensors, and is recorded: its `input**2` has a rule, and so has
-# each product.
+# The same line serves the second order. Then it runs on Tensors, and is recorded: its `input**2` has a rule, and so
+# has each product.
 
 # %%
 with ts.Grad() as g2:
@@ -62,9 +62,10 @@ with ts.Grad() as g:
 y, g.gradient(y, x)
 
 # %% [markdown]
-# $e^{100}$ is too large for float32, so the value is infinite and the gradient NaN, though the function is close to $x$
-# there and its slope close to 1. On paper the derivative is $e^x / (1 + e^x)$, the sigmoid, which torch computes
-# safely. A rule can say so; and the function can be computed in a safe way too.
+# $e^{100}$ is too large for float32, so the value is infinite and the gradient NaN, though the function is close to
+# $x$ there and its slope close to 1. On paper the derivative is $e^x / (1 + e^x)$, the sigmoid, which torch computes
+# safely. A rule can say so; and the function can be computed in a safe way too. (Torch has this function, `softplus`:
+# let us say that it had not.)
 
 # %%
 log1pexp = ts.defrule(
@@ -85,9 +86,9 @@ assert g.gradient(y, x)[2].item() == 1
 # %% [markdown]
 # ## How do you know that a rule is right?
 #
-# `ts.check_rule` compares it with finite differences, to the second order, at examples that you give: the arguments of
-# a call, or several tuples of arguments. Of a rule that is right it says nothing. Here are three rules for the cube
-# that are not.
+# `ts.check_rule` compares it with finite differences, to the second order, at examples that you give: the arguments
+# of a call, or several tuples of arguments. Of a rule that is right it says nothing. Here are three rules for the
+# cube that are not.
 
 # %%
 number = ts.tensor(2.0, dtype=ts.float64)
@@ -106,9 +107,9 @@ for rule in (
         print(error, end="\n\n")
 
 # %% [markdown]
-# The first rule says 8 at $x = 2$, where differences find 12: it has a 2 in the place of the 3. The second forgets `g`.
-# That gives the right number as long as `g` is 1, and a wrong one inside any longer program. The third is right for a
-# number, example 0, and for a vector it returns one number where each entry needs its own.
+# The first rule says 8 at $x = 2$, where differences find 12: it has a 2 in the place of the 3. The second forgets
+# `g`. That gives the right number as long as `g` is 1, and a wrong one inside any longer program. The third is right
+# for a number, example 0, and for a vector it returns one number where each entry needs its own.
 
 # %% tags=["check"]
 by_torch = torch.func.grad(lambda t: t**3)(number.data)
@@ -140,8 +141,8 @@ except ts.RuleError as error:
     print(error)
 
 # %% [markdown]
-# The first order agrees. The second is 0, where the differences of the first give $6x = 12$, and the message names the
-# line that cut it off. Without `.detach()` the rule is right.
+# The first order agrees. The second is 0, where the differences of the first give $6x = 12$, and the message names
+# the line that cut it off. Without `.detach()` the rule is right.
 
 # %% tags=["check"]
 with ts.Grad() as outer:
@@ -155,8 +156,8 @@ assert (first.item(), second.item(), by_torch.item()) == (12, 0, 12)
 # ## What if the function is a loop?
 #
 # The equation $y^3 + y = x$ has one real solution $y$ for each $x$, and Newton's method finds it. For $x = 10$ it is
-# $y = 2$, as $8 + 2 = 10$. Differentiated as it stands, the loop leaves a graph of all its rounds. Click on a round to
-# unfold it.
+# $y = 2$, as $8 + 2 = 10$. Differentiated as it stands, the loop leaves a graph of all its rounds. Click on a round
+# to unfold it.
 
 
 # %%
@@ -209,9 +210,10 @@ assert math.isclose(d2x.item(), (high - 2 * middle + low) / step**2, rel_tol=1e-
 # %% [markdown]
 # ## What if forward and backward share work?
 #
-# Take $y = x\,\sigma(x)$, with the sigmoid $\sigma$. Its derivative is $\sigma + y\,(1 - \sigma)$, and needs a $\sigma$
-# that the function has computed already. So write two functions: `fwd` returns the output, and the residuals, which are
-# whatever the derivative will need; `bwd` gets `g` and the residuals, and returns a cotangent for each argument.
+# Take $y = x\,\sigma(x)$, with the sigmoid $\sigma$. Its derivative is $\sigma + y\,(1 - \sigma)$, and needs a
+# $\sigma$ that the function has computed already. So write two functions: `fwd` returns the output, and the
+# residuals, which are whatever the derivative will need; `bwd` gets `g` and the residuals, and returns a cotangent
+# for each argument.
 
 
 # %%
@@ -271,19 +273,19 @@ def descend(w, steps):
 w = descend(ts.tensor(1.2), 2)
 
 # %% [markdown]
-# Nothing moves. `round` is a staircase: it has the slope 0 on every step, so the gradient is 0, and rightly so. But the
-# staircase leads upwards, and that is what the descent should follow. A straight-through estimator does: forwards it
-# rounds, and backwards it does as if it had not. `ts.override` gives an op another rule for the length of a block.
+# Nothing moves. `round` is a staircase: it has the slope 0 on every step, so the gradient is 0, and rightly so. But
+# the staircase leads upwards, and that is what the descent should follow. A straight-through estimator does: forwards
+# it rounds, and backwards it does as if it had not. `ts.override` gives an op another rule for the length of a block.
 
 # %%
 with ts.override(torch.round, input=lambda g: g):
     w = descend(ts.tensor(1.2), 6)
 
 # %% [markdown]
-# Now the first gradient is $2 \cdot (3 - 12) \cdot 3 = -54$, and after four steps $w = 3.72$ is rounded to 4, where the
-# loss is 0. Bengio, Léonard and Courville described the estimator in 2013; networks with rounded weights are trained
-# with it. `check_rule` calls the rule wrong, and it is: no finite difference agrees. You have decided that you want
-# something else than the derivative.
+# Now the first gradient is $2 \cdot (3 - 12) \cdot 3 = -54$, and after four steps $w = 3.72$ is rounded to 4, where
+# the loss is 0. Bengio, Léonard and Courville described the estimator in 2013, after Hinton; networks with rounded
+# weights are trained with it. `check_rule` calls the rule wrong, and it is: no finite difference agrees. You have
+# decided that you want something else than the derivative.
 
 # %% tags=["check"]
 path = [1.2]
@@ -318,9 +320,9 @@ assert [context.gradient(each, u).item() for each in (*inside, outside)] == [1, 
 # %% [markdown]
 # ## Which value does a corner have?
 #
-# `relu` has the slope 0 on the left of 0 and 1 on the right. At 0 it has none, and a library picks one. Does it matter?
-# For every $x$, $\mathrm{relu}(x) - \mathrm{relu}(-x)$ is $x$, so its slope is 1. A context with `check="corners"`
-# notes where a gradient relied on a convention.
+# `relu` has the slope 0 on the left of 0 and 1 on the right. At 0 it has none, and a library picks one. Does it
+# matter? For every $x$, $\mathrm{relu}(x) - \mathrm{relu}(-x)$ is $x$, so its slope is 1. A context with
+# `check="corners"` notes where a gradient relied on a convention.
 
 
 # %%
@@ -361,9 +363,9 @@ for c in (0.0, 0.5, 1.0):
     print(f"c = {c}   same: {slope_at_0(same, c)}   nothing: {slope_at_0(nothing, c)}")
 
 # %% [markdown]
-# `same` gets $2c$, which is right for $c = \tfrac12$ alone. `nothing` gets $c^2$, which is right for $c = 0$ alone. So
-# no choice is right for every program: the engine applies the chain rule op by op, and at a corner there is no chain
-# rule. [Gradients at hard points](../conventions.md) lists what was chosen.
+# `same` gets $2c$, which is right for $c = \tfrac12$ alone. `nothing` gets $c^2$, which is right for $c = 0$ alone.
+# So no choice is right for every program: the engine applies the chain rule op by op, and at a corner there is no
+# chain rule. [Gradients at hard points](../conventions.md) lists what was chosen.
 
 # %% tags=["check"]
 for c in (0.0, 0.5, 1.0):
@@ -380,8 +382,8 @@ assert torch.equal(g.gradient(y, x).data, by_torch.grad)
 # ## Where does a NaN come from that nobody asked for?
 #
 # Here `where` takes the square root where $x$ is positive, and 0 elsewhere. The value is fine. The gradient is not.
-# Click through: in the first step, `where` sends 0 to the branch that was not taken. What does the rule of `sqrt` make
-# of it?
+# Click through: in the first step, `where` sends 0 to the branch that was not taken. What does the rule of `sqrt`
+# make of it?
 
 
 # %%
@@ -411,8 +413,8 @@ g_own.gradient(y_own, x)
 g.gradient(y, x, masked=True)
 
 # %% [markdown]
-# Why is it not always on? Because a cotangent can be 0 although the branch counts. The square of $\sqrt{x}$ is $x$, and
-# has the slope 1, at 0 as well from the right. Its chain rule is $0 \cdot \infty$ there:
+# Why is it not always on? Because a cotangent can be 0 although the branch counts. The square of $\sqrt{x}$ is $x$,
+# and has the slope 1, at 0 as well from the right. Its chain rule is $0 \cdot \infty$ there:
 
 # %%
 with ts.Grad() as g_square:
@@ -477,8 +479,8 @@ for arguments in ((three, four), (three, three)):
 ts.check_rule(ts.defrule("hypotenuse(a, b)", function=torch.hypot, **mended), three, four)
 
 # %% [markdown] tags=["solution"]
-# Where $a = b$, the two derivatives are the same number, so that exchanging them changes nothing. And the second order
-# is compared with differences of what the rule says to the first order. Give examples without symmetries.
+# Where $a = b$, the two derivatives are the same number, so that exchanging them changes nothing. And the second
+# order is compared with differences of what the rule says to the first order. Give examples without symmetries.
 
 
 # %% [markdown]
@@ -524,8 +526,8 @@ torch.testing.assert_close(guided.data, by_hand.detach(), rtol=1e-5, atol=1e-6)
 
 # %% [markdown]
 # **5.** Kepler's equation $E - e \sin E = M$ leads from an angle $M$ that grows with time to the angle $E$ that says
-# where a planet is, on an ellipse of eccentricity $e$. Write an op `kepler(mean, eccentricity)` that solves it, with a
-# rule for each argument, and check it at $M = 1$, $e = 0.3$.
+# where a planet is, on an ellipse of eccentricity $e$. Write an op `kepler(mean, eccentricity)` that solves it, with
+# a rule for each argument, and check it at $M = 1$, $e = 0.3$.
 
 
 # %% tags=["solution"]

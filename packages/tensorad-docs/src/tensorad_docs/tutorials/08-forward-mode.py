@@ -63,9 +63,10 @@ class Dual:
 f(Dual(2.0, 1.0))
 
 # %% [markdown]
-# It is the same `f`, called with another kind of number. The tangent of `x` is 1, as $x$ is what moves, and the tangent
-# of the result is the derivative. Nothing was recorded: each op works out value and tangent at once, and there is no
-# graph and no second pass. Wengert described this in 1964, six years before Linnainmaa described reverse mode.
+# It is the same `f`, called with another kind of number. The tangent of `x` is 1, as $x$ is what moves, and the
+# tangent of the result is the derivative. Nothing was recorded: each op works out value and tangent at once, and
+# there is no graph and no second pass. Wengert described this in 1964, six years before Linnainmaa described reverse
+# mode.
 #
 # Other functions need a line each, with their derivative in it. Loops need nothing, as for `f`:
 
@@ -96,8 +97,8 @@ assert f(Dual(2.0, 1.0)) == Dual(10.0, 13.0)
 # %% [markdown]
 # ## What does jvp multiply?
 #
-# With two inputs, the tangents of both have to be given: they are the direction in which the inputs move. Take $x^2 y$
-# at $(3, 5)$, the volume of a box on a square. Its partial derivatives are $2xy = 30$ and $x^2 = 9$.
+# With two inputs, the tangents of both have to be given: they are the direction in which the inputs move. Take $x^2
+# y$ at $(3, 5)$, the volume of a box on a square. Its partial derivatives are $2xy = 30$ and $x^2 = 9$.
 
 
 # %%
@@ -109,10 +110,10 @@ for direction in (1.0, 0.0), (0.0, 1.0), (1.0, 2.0):
     print(direction, ts.jvp(volume, (3.0, 5.0), direction)[1])
 
 # %% [markdown]
-# The last is $1 \cdot 30 + 2 \cdot 9 = 48$: a tangent is linear in the direction. For several outputs there is a matrix
-# of partial derivatives, the **Jacobian** $J$, a row for each output and a column for each input. What comes forward is
-# $J v$ for the direction $v$, and `jvp` is short for *Jacobian-vector product*. What reverse mode brings back is
-# $w^\mathsf{T} J$, for a cotangent $w$ of the outputs, by `ts.vjp`. Here are three inputs and two outputs:
+# The last is $1 \cdot 30 + 2 \cdot 9 = 48$: a tangent is linear in the direction. For several outputs there is a
+# matrix of partial derivatives, the **Jacobian** $J$, a row for each output and a column for each input. What comes
+# forward is $J v$ for the direction $v$, and `jvp` is short for *Jacobian-vector product*. What reverse mode brings
+# back is $w^\mathsf{T} J$, for a cotangent $w$ of the outputs, by `ts.vjp`. Here are three inputs and two outputs:
 
 
 # %%
@@ -129,9 +130,9 @@ _, back = ts.vjp(h, x)
 print(Jv, wJ)
 
 # %% [markdown]
-# The Jacobian at this point has the rows $(5, 3, 0)$ and $(0, 10, 1)$. So $Jv$ is $(11, 23)$, and $w^\mathsf{T} J$, the
-# first row minus the second, is $(5, -7, -1)$. Both products end at the same number, whichever of them is worked out
-# first:
+# The Jacobian at this point has the rows $(5, 3, 0)$ and $(0, 10, 1)$. So $Jv$ is $(11, 23)$, and $w^\mathsf{T} J$,
+# the first row minus the second, is $(5, -7, -1)$. Both products end at the same number, whichever of them is worked
+# out first:
 #
 # $$w \cdot (J v) = (J^\mathsf{T} w) \cdot v.$$
 
@@ -156,8 +157,8 @@ assert [ts.jvp(volume, (3.0, 5.0), d)[1].item() for d in ((1.0, 0.0), (0.0, 1.0)
 # ## Where do the forward rules come from?
 #
 # The engine of two ops had forward rules. tensorad has rules for going backwards, and no second table. For `sin` one
-# rule does for both: the cotangent is multiplied by $\cos x$, and so is the tangent. For the inverse of a matrix it is
-# not so plain:
+# rule does for both: the cotangent is multiplied by $\cos x$, and so is the tangent. For the inverse of a matrix it
+# is not so plain:
 
 # %%
 print(ts.rule(torch.linalg.inv))
@@ -170,8 +171,8 @@ print(ts.rule(torch.linalg.inv))
 # The rule is linear in $g$: it multiplies by $J^\mathsf{T}$. Forward mode has to multiply by $J$, which is the
 # transpose of that. And transposing a linear map that is there as a program is what reverse mode does: it takes the
 # derivative of the program, here a matrix, and multiplies by it from the other side. So differentiate the rule by its
-# own $g$, and give the tangent as the cotangent. Where $g$ is does not matter, as a linear map has the same derivative
-# everywhere.
+# own $g$, and give the tangent as the cotangent. Where $g$ is does not matter, as a linear map has the same
+# derivative everywhere.
 
 # %%
 A = ts.tensor([[1.0, 1.0], [0.0, 1.0]])
@@ -186,8 +187,8 @@ print(by_jvp)
 
 # %% [markdown]
 # Both are $-A^{-1}\, t\, A^{-1}$. Go through the three steps of this pass, by the arrow keys or the buttons. Look at
-# what `t` is multiplied by: the matrices that stood on both sides of `g` come back in the other order, each transposed
-# once more, and what arrives at `g` is the forward formula.
+# what `t` is multiplied by: the matrices that stood on both sides of `g` come back in the other order, each
+# transposed once more, and what arrives at `g` is the forward formula.
 
 # %%
 transposing.steps(pulled, g, cotangent=t)
@@ -202,16 +203,16 @@ for each in transposing.gradient(pulled, g, cotangent=t), by_jvp:
 assert not torch.allclose(-(inverse.mT @ t.data @ inverse.mT), tangent)  # the rule itself will not do
 
 # %% [markdown]
-# `ts.jvp` goes through a function op by op, and beside each op it does this. There are short cuts, which give the same:
-# where a rule works entry by entry, as that of `sin`, it is its own transpose; an op that is itself linear, such as a
-# sum, makes the tangent of its output from those of its operands; and a few rows of the table, that of `matmul` for
-# one, have a forward line for speed. As there is one rule, both modes also follow one convention at a corner; where
-# libraries with two tables have two answers, [Gradients at hard points](../conventions.md) says so.
+# `ts.jvp` goes through a function op by op, and beside each op it does this. There are short cuts, which give the
+# same: where a rule works entry by entry, as that of `sin`, it is its own transpose; an op that is itself linear,
+# such as a sum, makes the tangent of its output from those of its operands; and a few rows of the table, that of
+# `matmul` for one, have a forward line for speed. As there is one rule, both modes also follow one convention at a
+# corner; where libraries with two tables have two answers, [Gradients at hard points](../conventions.md) says so.
 #
 # ## Two passes back are one forward
 #
-# The same works for a function as a whole. Reverse mode gives $J^\mathsf{T} w$, which is linear in $w$. Differentiating
-# *that* by $w$, with $v$ as the cotangent, gives $J v$:
+# The same works for a function as a whole. Reverse mode gives $J^\mathsf{T} w$, which is linear in $w$.
+# Differentiating *that* by $w$, with $v$ as the cotangent, gives $J v$:
 
 # %%
 w = ts.zeros(2)
@@ -224,7 +225,7 @@ g2.gradient(wJ, w, cotangent=v)
 # %% [markdown]
 # This is $(11, 23)$ again, by reverse mode alone (Townsend, 2017). The graph between `w` and `wJ` shows why it may be
 # done: on the way `w` is taken apart, multiplied by numbers that do not depend on it, put in place and added up. No
-# `mul` has two inputs that come from `w`. Point at a node to see its line.
+# `mul` has two inputs that come from `w`. Click on a node to see its line.
 
 # %%
 g2.graph(wJ, w)
@@ -236,8 +237,8 @@ assert again.tolist() == [11, 23]
 
 # %% [markdown]
 # What `ts.jvp` does better than this: it keeps no graph. Count how many of the values of a loop are still in memory
-# when it ends. Reverse mode needs each of them for its way back; forward mode is done with each as soon as the next is
-# there.
+# when it ends. Reverse mode needs each of them for its way back; forward mode is done with each as soon as the next
+# is there.
 
 # %%
 import weakref
@@ -275,8 +276,8 @@ print(torch.stack(columns, dim=1))
 print(torch.stack(rows))
 
 # %% [markdown]
-# The two are the same matrix. `ts.jacobian(h)` makes it in one batch; left alone, it takes the mode with fewer passes,
-# and `mode="forward"` or `mode="reverse"` decides that for it.
+# The two are the same matrix. `ts.jacobian(h)` makes it in one batch; left alone, it takes the mode with fewer
+# passes, and `mode="forward"` or `mode="reverse"` decides that for it.
 #
 # Now let the function be a loss, one number, and let it have 1,000 inputs. How often does it run?
 
@@ -297,8 +298,8 @@ print(f"forward: {forward_runs} runs of the loss; reverse: {runs} run, and one p
 
 # %% [markdown]
 # A pass back costs a small multiple of what the function itself costs, however many inputs there are. That is why
-# models of many parameters are trained in reverse mode. It is the other way round for a curve: one input, the time, and
-# many outputs, all of which get their derivative from one pass forward.
+# models of many parameters are trained in reverse mode. It is the other way round for a curve: one input, the time,
+# and many outputs, all of which get their derivative from one pass forward.
 
 # %% tags=["check"]
 J = torch.func.jacrev(h)(x.data)
@@ -312,8 +313,8 @@ for each in forward, reverse:
 # %% [markdown]
 # ## Many directions at one point
 #
-# Each call of `ts.jvp` runs the function again. `ts.linearize` runs it once, keeps what it did, as reverse mode does,
-# and can then be asked for any number of directions:
+# Each call of `ts.jvp` runs the function again. `ts.linearize` runs it once and can then be asked for any number of
+# directions, each without another run. In exchange it keeps what the function did, as reverse mode does:
 
 # %%
 runs = 0
@@ -329,8 +330,8 @@ torch.testing.assert_close(torch.stack(slopes).data, 2 * w.data[:5], rtol=1e-6, 
 # ## Forward over reverse
 #
 # The modes can be put on top of each other. The gradient of a scalar function is a function too, and its derivative
-# along $v$ is the Hessian times $v$. Here is `volume` again, with its two inputs in one vector: the Hessian of $x^2 y$
-# at $(3, 5)$ has the rows $(2y, 2x) = (10, 6)$ and $(2x, 0) = (6, 0)$.
+# along $v$ is the Hessian times $v$. Here is `volume` again, with its two inputs in one vector: the Hessian of $x^2
+# y$ at $(3, 5)$ has the rows $(2y, 2x) = (10, 6)$ and $(2x, 0) = (6, 0)$.
 
 # %%
 p = ts.tensor([3.0, 5.0])
@@ -414,8 +415,8 @@ print(there, acceleration)
 
 # %% [markdown]
 # **4.** In the block `with ts.override(torch.exp, input=lambda g, out: (g * out).clamp(-1, 1)):` the rule of `exp` is
-# one that clips, and *not* linear in `g`. Compare $w \cdot (Jv)$ and $(J^\mathsf{T} w) \cdot v$ there, for `torch.exp`
-# at 3, with $v = w = 1$. Which of the two is clipped, and why only that one?
+# one that clips, and *not* linear in `g`. Compare $w \cdot (Jv)$ and $(J^\mathsf{T} w) \cdot v$ there, for
+# `torch.exp` at 3, with $v = w = 1$. Which of the two is clipped, and why only that one?
 
 # %% tags=["solution"]
 with ts.override(torch.exp, input=lambda g, out: (g * out).clamp(-1, 1)):
@@ -459,5 +460,5 @@ print(diagonal, above)
 # ## Where to go on
 #
 # [When gradients go wrong](when-gradients-go-wrong.md) meets a function on which the two modes do differ. [How are
-# higher orders computed?](higher-orders.md) has more on Hessians, and [Derivatives of functions](../functions.md) lists
-# all of `grad`, `vjp`, `jvp`, `linearize`, `jacobian` and `hvp`.
+# higher orders computed?](higher-orders.md) has more on Hessians, and [Derivatives of functions](../functions.md)
+# lists all of `grad`, `vjp`, `jvp`, `linearize`, `jacobian` and `hvp`.

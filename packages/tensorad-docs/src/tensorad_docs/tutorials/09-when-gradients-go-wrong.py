@@ -1,8 +1,8 @@
 # %% [markdown]
 # # When gradients go wrong
 #
-# A gradient can be zero, NaN, tiny, an error, or plausible and wrong. At the end you will know how each of these comes
-# about, and which question finds it. Twenty minutes.
+# A gradient can be zero, NaN, tiny, an error, or plausible and wrong. At the end you will know how each of these
+# comes about, and which question finds it. Twenty minutes.
 
 # %%
 # %load_ext tensorad
@@ -20,9 +20,9 @@ print(z, g.gradient(z, x))
 
 # %% [markdown]
 # Both are $x^3$, and 27 at $x = 3$. The derivative is $3x^2 = 27$. The second gradient is 9, and nobody complains.
-# `item()` has made a number of $x^2$, and of a number nothing is known: for the engine, `z` is 9 times $x$. A gradient
-# like this may still lead downhill, and looks like a badly chosen learning rate. So it is worth knowing what to ask. We
-# begin with gradients that are plainly zero, and come back to this one.
+# `item()` has made a number of $x^2$, and of a number nothing is known: for the engine, `z` is 9 times $x$. A
+# gradient like this may still lead downhill, and looks like a badly chosen learning rate. So it is worth knowing what
+# to ask. We begin with gradients that are plainly zero, and come back to this one.
 
 # %% tags=["check"]
 by_torch = torch.tensor(3.0, requires_grad=True)
@@ -61,9 +61,9 @@ ask(lambda x: (x > 2).float() * 2)
 ask(lambda x: x.long() * ts.tensor(2.0))
 
 # %% [markdown]
-# `detach` and `ts.stop_gradient` say so, and are meant. A comparison gives true or false, and an integer takes no small
-# steps: neither has a derivative, and what is computed from them is a constant. An accuracy cannot be trained on, for
-# this reason.
+# `detach` and `ts.stop_gradient` say so, and are meant. A comparison gives true or false, and an integer takes no
+# small steps: neither has a derivative, and what is computed from them is a constant. An accuracy cannot be trained
+# on, for this reason.
 #
 # Two cuts have to do with *when* something ran. What was computed before the block opened is a constant to it:
 
@@ -74,8 +74,8 @@ with ts.Grad() as g:
 print(g.why(y, x))
 
 # %% [markdown]
-# `y` goes back to one value that was there before `g`, and no further. And a source that gets a new value afterwards is
-# another value than the one that was used:
+# `y` goes back to one value that was there before `g`, and no further. And a source that gets a new value afterwards
+# is another value than the one that was used:
 
 # %%
 u = x + 0
@@ -133,8 +133,8 @@ assert (h - 10).item() == -4
 # %% [markdown]
 # ## It is tiny, or huge
 #
-# Each op multiplies the cotangent by its slope. Over 30 steps with slope $\frac12$ that makes $2^{-30}$, about one in a
-# billion. `g.flow` draws the size of every cotangent, from the target on the left back to the source:
+# Each op multiplies the cotangent by its slope. Over 30 steps with slope $\frac12$ that makes $2^{-30}$, about one in
+# a billion. `g.flow` draws the size of every cotangent, from the target on the left back to the source:
 
 # %%
 x = ts.tensor(1.0)
@@ -145,10 +145,10 @@ with ts.Grad() as g:
 g.flow(h, x)
 
 # %% [markdown]
-# The scale is logarithmic, so a constant factor is a straight line. Below $10^{-6}$ of the target's own cotangent, one
-# is said to *vanish* (brown). With slope 2 the line goes up, and cotangents *explode*. Deep and recurrent networks
-# multiply as many factors as they have layers or time steps; that this makes them hard to train was found by Hochreiter
-# (1991) and by Bengio, Simard and Frasconi (1994).
+# The scale is logarithmic, so a constant factor is a straight line. Below $10^{-6}$ of the target's own cotangent,
+# one is said to *vanish* (brown). With slope 2 the line goes up, and cotangents *explode*. Deep and recurrent
+# networks multiply as many factors as they have layers or time steps; that this makes them hard to train was found by
+# Hochreiter (1991) and by Bengio, Simard and Frasconi (1994).
 #
 # What is tiny can also become exactly zero. Float32 has no number between 0 and about $10^{-45}$:
 
@@ -198,9 +198,9 @@ except ts.NonFiniteError as error:
     print(error)
 
 # %% [markdown]
-# It begins with an infinity. The rule of the square root is $g / (2\sqrt{x})$, and at 0 it divides by 0. Then the rule
-# of `square` multiplies by $2 \cdot 0$, and $\infty \cdot 0$ is NaN. The length of a vector has no derivative at 0, so
-# somebody has to choose. `torch.linalg.vector_norm` is one op, whose rule chooses 0:
+# It begins with an infinity. The rule of the square root is $g / (2\sqrt{x})$, and at 0 it divides by 0. Then the
+# rule of `square` multiplies by $2 \cdot 0$, and $\infty \cdot 0$ is NaN. The length of a vector has no derivative at
+# 0, so somebody has to choose. `torch.linalg.vector_norm` is one op, whose rule chooses 0:
 
 # %%
 with ts.Grad(check="nan") as g:
@@ -233,7 +233,8 @@ with ts.Grad() as g:
 print(y, g.gradient(y, v))
 
 # %% [markdown]
-# The values are right, and the first gradient is NaN, where the derivative is 0. Look at the cotangents in these steps:
+# The values are right, and the first gradient is NaN, where the derivative is 0. Look at the cotangents in these
+# steps:
 
 # %%
 g.steps(y, v)
@@ -241,8 +242,8 @@ g.steps(y, v)
 # %% [markdown]
 # `where` chooses, but both branches have been computed. Backwards it sends 0 into the branch that was not taken, and
 # there 0 meets the slope of that branch: `[0, 1] / [0, 1]` begins with $0 / 0$, which is NaN. torch and JAX do the
-# same. Two things help. A masked gradient stops a cotangent that is exactly 0. And for every library, a harmless number
-# can be put *into* the branch as well:
+# same. Two things help. A masked gradient stops a cotangent that is exactly 0. And for every library, a harmless
+# number can be put *into* the branch as well:
 
 # %%
 with ts.Grad() as g:
@@ -293,8 +294,8 @@ except ts.MutationError as error:
 # %% [markdown]
 # With the new `w` the answer would be 1.5 instead of 3, and nothing would show it. torch counts the changes of every
 # tensor, and a node notes the count when it saves one; that is how the change is seen. It is not seen if it is made
-# through `w.data`. A `Tensor` of tensorad is safe from all this: `t[0] = 1.0` makes a new value, and what was computed
-# from the old one keeps that.
+# through `w.data` of a parameter. Assignments to a `Tensor` of tensorad are safe: `t[0] = 1.0` makes a new value, and
+# what was computed from the old one keeps that.
 
 # %% tags=["check"]
 for weights, expected in ([1.0, 2.0], 3), ([0.5, 1.0], 1.5):
@@ -306,8 +307,8 @@ assert w.tolist() == [0.5, 1.0]
 # %% [markdown]
 # ## It is plausible: compare it
 #
-# Back to the 9 that should have been 27. There is a path to `z`, so `g.why` finds nothing amiss. What finds it is a way
-# to the derivative that takes no derivatives at all: move $x$ a little, and see how much the value moves.
+# Back to the 9 that should have been 27. There is a path to `z`, so `g.why` finds nothing amiss. What finds it is a
+# way to the derivative that takes no derivatives at all: move $x$ a little, and see how much the value moves.
 # `ts.gradcheck` does that for each entry of each argument, and compares.
 
 
@@ -352,8 +353,9 @@ plt.show()
 # Read it from the right: the error falls with $h^2$, and then rounding takes over and it rises, unevenly. Left of
 # $10^{-8}$, $1 + h$ is 1 in float32, and nothing is left of the slope. The best step is about $\epsilon^{1/3}$. In
 # float32 the error there is around $10^{-5}$, and at a step that looks prudent, $h = 10^{-6}$, it is above $10^{-3}$:
-# that is no evidence against a gradient. In float64 it is below $10^{-9}$. So compare in float64; `gradcheck` asks for
-# it, chooses the steps, and says how far off it may be (±).
+# that is no evidence against a gradient. In float64 it is below $10^{-9}$. So compare in float64: `gradcheck` warns
+# where it is given less. It tries several steps, takes the one whose result it can trust most, and says how far off
+# that may be (±); so the step of one check is not that of the next.
 
 # %% tags=["check"]
 errors = {}
@@ -382,9 +384,9 @@ assert wide < 1e-9
 # ## Exercises
 
 # %% [markdown]
-# **1.** A classifier answers yes where `w * data > 0`. For `data` $(-1, 2, 0.5)$, `labels` $(0, 1, 1)$ and $w = -0.1$,
-# ask for the gradient by `w` of the share of right answers, `((w * data > 0) == labels).float().mean()`. Why is it
-# zero? Put something in its place that has a gradient, such that a step against it raises the share.
+# **1.** A classifier answers yes where `w * data > 0`. For `data` $(-1, 2, 0.5)$, `labels` $(0, 1, 1)$ and $w =
+# -0.1$, ask for the gradient by `w` of the share of right answers, `((w * data > 0) == labels).float().mean()`. Why
+# is it zero? Put something in its place that has a gradient, such that a step against it raises the share.
 
 # %% tags=["solution"]
 data, labels, w = torch.tensor([-1.0, 2.0, 0.5]), torch.tensor([0.0, 1.0, 1.0]), ts.tensor(-0.1)
@@ -404,8 +406,8 @@ assert g.gradient(right, w).item() == 0
 assert (right.item(), share(better).item()) == (0, 1)
 
 # %% [markdown]
-# **2.** `torch.log(1 + torch.exp(v))` has slope $e^v / (1 + e^v)$, which is 1 to all digits at $v = 100$. What is it in
-# float32, where does that begin, and which function of torch gets it right?
+# **2.** `torch.log(1 + torch.exp(v))` has slope $e^v / (1 + e^v)$, which is 1 to all digits at $v = 100$. What is it
+# in float32, where does that begin, and which function of torch gets it right?
 
 # %% tags=["solution"]
 v = ts.tensor(100.0)
@@ -438,8 +440,8 @@ assert torch.autograd.grad(length(there), there)[0].tolist() == [0, 0]
 
 # %% [markdown]
 # **4.** Somebody divides a vector by its length, with `c * x / x.detach().norm()` and a sum, "to keep the gradient
-# stable". The value depends on the direction of $x$ alone. What does that say about $x \cdot \nabla f$? Show that this
-# gradient breaks it, for $x = (3, 4)$ and $c = (1, 0)$, and that `ts.gradcheck` sees that too.
+# stable". The value depends on the direction of $x$ alone. What does that say about $x \cdot \nabla f$? Show that
+# this gradient breaks it, for $x = (3, 4)$ and $c = (1, 0)$, and that `ts.gradcheck` sees that too.
 
 # %% tags=["solution"]
 c = torch.tensor([1.0, 0.0], dtype=torch.float64)
@@ -453,8 +455,8 @@ assert math.isclose((stable @ x).item(), 3 / 5)
 assert not ts.gradcheck(lambda x: (c * x / x.detach().norm()).sum(), x, order=1)
 
 # %% [markdown] tags=["solution"]
-# Along $x$ itself the value does not change, so $x \cdot \nabla f = 0$. With the detached length it is 0.6: every step
-# of an optimizer also changes the length of $x$, for nothing.
+# Along $x$ itself the value does not change, so $x \cdot \nabla f = 0$. With the detached length it is 0.6: every
+# step of an optimizer also changes the length of $x$, for nothing.
 
 # %% [markdown]
 # **5.** The one-sided difference $(f(x + h) - f(x)) / h$ is off by about $h |f''| / 2$, and by rounding. What is the
