@@ -32,7 +32,7 @@ ENGINE = ["-e", "packages/tensorad"]
 PACKAGES = [*ENGINE, "-e", "packages/tensorad-ipython", "-e", "packages/tensorad-docs"]
 DEMO = ["numpy", "scikit-learn", "tqdm"]
 TESTS = ["pytest", "hypothesis", "expecttest", *DEMO]
-SITE = ["mkdocs-material", "mkdocstrings-python", "ruff"]  # ruff lays signatures out
+SITE = ["mkdocs-material", "mkdocstrings-python", "ruff", "pytest"]  # ruff lays signatures out
 BROWSER = ["playwright", *SITE]
 BENCH = ["autograd", "mygrad", "jax"]
 
@@ -91,6 +91,13 @@ def oracle(session: nox.Session) -> None:
 
 
 @nox.session
+def guides(session: nox.Session) -> None:
+    """Run what the guides show of JAX, TensorFlow and micrograd, and compare it with what stands beside it."""
+    install(session, *PACKAGES, *TESTS, "jax", "micrograd", "tensorflow-cpu")
+    session.run("pytest", "tests/whole/test_guides.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Differentiate x**3 twice, then fit the handwritten digits and compare with torch.autograd."""
     install(session, *ENGINE, *DEMO)
@@ -122,13 +129,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into site/, tutorials executed: any warning or broken link fails it. `-- serve` serves it."""
+    """Build the site into site/, tutorials executed: a warning, a broken link, a missing docstring fails it.
+
+    `-- serve` serves it.
+    """
     install(session, *PACKAGES, *SITE)
     session.run("python", "-m", "tensorad_docs.site", "docs")
     command, *options = session.posargs or ["build"]
     session.run("mkdocs", command, "--strict", *options, env={"NO_MKDOCS_2_WARNING": "1"})
     if command == "build":
         session.run("python", "-m", "tensorad_docs.links", "site")
+        session.run("pytest", "--quiet", "tests/tensorad_docs/test_reference.py")  # nothing is without its docstring
 
 
 @nox.session

@@ -18,6 +18,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Page, expect
 
+from tensorad_docs.blocks import blocks, run
 from tensorad_docs.tutorial import tutorials
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +30,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built in a folder of its own; tutorials that `nox -s docs` ran are not run again."""
     folder = tmp_path_factory.mktemp("published") / "under" / "a-name"
     shutil.copytree(ROOT / "docs", folder / "docs")
+    (ROOT / ".cache").mkdir(exist_ok=True)
     for name in ("mkdocs.yml", "CHANGELOG.md", "packages", ".cache"):
-        (ROOT / ".cache").mkdir(exist_ok=True)
         (folder / name).symlink_to(ROOT / name)
     for command in (["tensorad_docs.site", "docs"], ["mkdocs", "build", "--strict", "--quiet"]):
         environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
@@ -92,7 +93,7 @@ def test_search(address: str, new_page: Callable[[], Page]) -> None:
     page = new_page()
     page.goto(f"{address}/index.html")
     page.get_by_role("textbox", name="Search").click()
-    page.get_by_role("textbox", name="Search").fill("gradient")
+    page.get_by_role("textbox", name="Search").press_sequentially("gradient")
     found = page.locator(".md-search-result__link")
     expect(found.filter(has_text="Your first gradient").first).to_be_visible()
     expect(page.locator(".md-search-result__meta")).to_contain_text("matching documents")
@@ -109,7 +110,7 @@ def test_light_and_dark(address: str, new_page: Callable[[], Page]) -> None:
     assert max(dark) < 80
 
 
-def test_the_stepper_at_home(address: str, new_page: Callable[[], Page]) -> None:
+def test_the_stepper_at_home(address: str, new_page: Callable[[], Page], screenshots: Path) -> None:
     page = new_page()
     page.goto(f"{address}/index.html")
     board = page.locator(".tensorad-board.stepped")
@@ -120,6 +121,8 @@ def test_the_stepper_at_home(address: str, new_page: Callable[[], Page]) -> None
     for step in range(1, steps + 1):
         onward.click()
         expect(count).to_have_text(f"{step} / {steps}")
+        if step == 2:
+            board.screenshot(path=screenshots / "stepper.png")  # the picture of the README
     expect(onward).to_have_attribute("aria-disabled", "true")
     shown = board.get_by_role("region", name="gradients so far").locator(".value").inner_text()
     assert float(shown) == pytest.approx(math.cos(2) * 2 + math.sin(2) + math.cos(2), rel=1e-5)
@@ -137,11 +140,12 @@ def test_notebooks_to_download(site: Path, new_page: Callable[[], Page]) -> None
 @pytest.fixture(scope="session")
 def program() -> dict[str, Any]:
     """The names of the page's own program, once all of its blocks have run."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/looking.md").read_text(), flags=re.DOTALL)
+    page = ROOT / "docs/looking.md"
     names: dict[str, Any] = {"print": lambda *_: None}
-    steps = next(place for place, block in enumerate(blocks) if "g.steps(y, [x, w])" in block)
-    for block in blocks[: steps + 1]:
-        exec(block, names)
+    for number, block in enumerate(blocks(page.read_text())):
+        run(block, number, page, names)
+        if "g.steps(y, [x, w])" in block.code:
+            break
     return names
 
 

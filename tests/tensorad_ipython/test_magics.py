@@ -200,7 +200,7 @@ def test_a_name_that_is_taken_is_said(notebook: Notebook) -> None:
     assert "g1 was of type str, and is now a result of %grad" in notebook.printed
     notebook.run("with ts.Grad() as g1:\n    pass")
     notebook.run("%%grad\n1")
-    assert "is now a result" not in notebook.printed  # a context for a context
+    assert "g1 was of type Grad, and is now a result of %grad" in notebook.printed
     notebook.run("dx = dx * 2")
     notebook.run("%grad x ** 2 wrt x")
     assert "dx was of type Tensor" in notebook.printed
@@ -607,6 +607,7 @@ def test_a_change_in_place_is_found_in_a_cell(notebook: Notebook) -> None:
     lines = ["w = torch.nn.Parameter(torch.ones(2))", "with ts.Grad() as g:", "    y = (w * x).sum()"]
     lines += ["with torch.no_grad():", "    w.mul_(0.5)", "g.gradient(y, x)", "w.add_(1)"]
     notebook.run("import torch, tensorad as ts\nx = ts.tensor([1.0, 2.0])")
-    for cell in ("\n".join(lines), "\n".join(["%precision 3", *lines]), "\n".join(["%%grad", *lines])):
+    waiting = ["import asyncio", "await asyncio.sleep(0)", *lines]
+    for cell in map("\n".join, (lines, ["%precision 3", *lines], ["%%grad", *lines], waiting)):
         error = notebook.fails(cell)
         assert re.search(r"as it seems at Cell In\[\d+\], line \d \('w\.mul_\(0\.5\)'\)\. So", str(error)), error

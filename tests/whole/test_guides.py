@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import tensorad as ts
+from tensorad_docs.blocks import blocks
 
 DOCS = Path(__file__).parents[2] / "docs"
-_OURS = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", flags=re.DOTALL)
 _THEIRS = re.compile(r"```py\n(.*?)```", flags=re.DOTALL)
 _CODE = re.compile(r"`([^`]+)`")
 ENGINE = Path(ts.__file__).parent
@@ -72,7 +72,7 @@ def run(blocks: list[str], scope: dict[str, Any]) -> str:
 def sides(page: str) -> tuple[list[str], list[str]]:
     """Their blocks, and ours; the first of each has the names of the table."""
     text = (DOCS / f"from-{page}.md").read_text()
-    return _THEIRS.findall(text), [code for code, _ in _OURS.findall(text)]
+    return _THEIRS.findall(text), [block.code for block in blocks(text)]
 
 
 def cells(page: str, column: int) -> list[Any]:

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_FOLLOWED = {"a": "href", "link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src"}
+_LINKS = ("href", "src", "data", "poster", "action", "xlink:href")
 
 
 @dataclass
@@ -28,33 +28,34 @@ class Page(HTMLParser):
         """Take note of an element."""
         found = dict(attrs)
         self.anchors.update(filter(None, [found.get("id"), found.get("name") if tag == "a" else None]))
-        if link := found.get(_FOLLOWED.get(tag, "")):
-            self.links.append((tag, link))
+        if found.get("rel") != "canonical":  # where the site is published
+            self.links += [(tag, link) for name in _LINKS if (link := found.get(name))]
 
 
 def broken(site: Path) -> list[str]:
     """Of the links of the pages in a folder, those that lead nowhere or fetch something from elsewhere, in words."""
     pages: dict[Path, Page] = {}
-    for file in sorted(site.resolve().rglob("*.html")):
+    site = site.resolve()
+    for file in sorted(site.rglob("*.html")):
         if file.name != "404.html":  # which may be shown in place of any page, and has links for where it is published
             pages[file] = Page()
             pages[file].feed(file.read_text(encoding="utf-8"))
     found: list[str] = []
     for file, page in pages.items():
         for tag, link in dict.fromkeys(page.links):
-            if wrong := _wrong(tag, link, file, pages):
-                found.append(f"{file.relative_to(site.resolve())}: {link} {wrong}")
+            if wrong := _wrong(tag, link, file, site, pages):
+                found.append(f"{file.relative_to(site).as_posix()}: {link} {wrong}")
     return found
 
 
-def _wrong(tag: str, link: str, file: Path, pages: dict[Path, Page]) -> str:
+def _wrong(tag: str, link: str, file: Path, site: Path, pages: dict[Path, Page]) -> str:
     """What is wrong with a link in a file, in words; empty if it is right."""
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
         return "is fetched from elsewhere" if tag != "a" and parts.scheme != "data" else ""
     target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
     target = target / "index.html" if target.is_dir() else target
-    if not target.exists():
+    if not target.exists() or not target.is_relative_to(site):
         return "leads to no file"
     lost = parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors
     return "leads to no anchor" if lost else ""

@@ -14,10 +14,11 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellControlSignal, DeadKernelError
 
 from tensorad_docs.tutorial import Tutorial
 
+_USED = ("torch", "numpy", "scikit-learn", "matplotlib", "graphlay", "ipython", "ipykernel", "anywidget")
 SECONDS = 300  # how long a cell may take: only one that hangs ever does
 
 
@@ -47,7 +48,9 @@ def executed(tutorial: Tutorial, cache: Path | None = None) -> Any:
         cache.mkdir(parents=True, exist_ok=True)
         for stale in cache.glob(f"{tutorial.name}-*.ipynb"):
             stale.unlink()
-        nbformat.write(book, kept)
+        whole = kept.with_suffix(".part")
+        nbformat.write(book, whole)
+        whole.replace(kept)  # at once: a build that is interrupted leaves no half of it
     return book
 
 
@@ -58,7 +61,7 @@ def reports(tutorials: Iterable[Tutorial]) -> Iterator[tuple[bool, str]]:
         start = perf_counter()
         try:
             book = executed(tutorial)
-        except CellExecutionError as error:
+        except (CellControlSignal, DeadKernelError) as error:  # it raised an error, hangs, or has killed its kernel
             return False, f"{tutorial.name}: FAILED\n{error}"
         cells = sum(cell.cell_type == "code" for cell in book.cells)
         return True, f"{tutorial.name}: {cells} cells ran in {perf_counter() - start:.0f} s"
@@ -73,8 +76,9 @@ def two_at_a_time(work: Callable[[Tutorial], Any], tutorials: Iterable[Tutorial]
 
 
 def _fingerprint(tutorial: Tutorial) -> str:
-    """A digest of all that the outputs depend on: the tutorial, torch, and the code of the packages beside this one."""
-    digest = hashlib.sha256(tutorial.file.read_bytes() + version("torch").encode())
+    """A digest of all that outputs depend on: the tutorial, our code, and the versions of what computes and shows."""
+    digest = hashlib.sha256(tutorial.file.read_bytes() + Path(__file__).read_bytes())
+    digest.update(" ".join(map(version, _USED)).encode())
     for package in ("tensorad", "tensorad_ipython"):
         for file in sorted(Path(str(files(package))).rglob("*.*")):
             if file.suffix in {".py", ".js", ".css"}:

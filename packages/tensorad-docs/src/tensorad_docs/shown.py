@@ -4,7 +4,6 @@ A page runs block by block. Where `<!-- shown: EXPRESSION -->` stands between tw
 written to the file that the next line of the page includes, as something to click on or as a picture.
 """
 
-import linecache
 import re
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,24 @@ from typing import Any
 from tensorad.looking.explain import Explanation
 from tensorad.looking.graph import Graph
 from tensorad.looking.steps import Steps
+from tensorad_docs.blocks import blocks, run
 from tensorad_ipython.explained import html_of
 from tensorad_ipython.page import embed
 
-_PARTS = re.compile(r'```python\n(?P<code>.*?)```|<!-- shown: (?P<shown>.*?) -->\n--8<-- "(?P<file>.*?)"', re.DOTALL)
+_SHOWN = re.compile(r'<!-- shown: (.*?) -->\n--8<-- "(.*?)"')
 
 
 def fragments(page: Path) -> dict[str, str]:
     """The files that a page includes, by their names, and the HTML in each."""
-    scope: dict[str, Any] = {"print": lambda *_: None}
+    names: dict[str, Any] = {"print": lambda *_: None}
     found: dict[str, str] = {}
-    for number, part in enumerate(_PARTS.finditer(page.read_text(encoding="utf-8"))):
-        if part["code"]:
-            # Under a name of its own, of which the page's is what is shown, so that lines can be quoted.
-            name = f"{number}/{page.name}"
-            linecache.cache[name] = (0, None, part["code"].splitlines(keepends=True), name)
-            exec(compile(part["code"], name, "exec"), scope)
-        else:
-            found[part["file"]] = fragment(eval(part["shown"], scope))
+    number = 0
+    before, *parts = _SHOWN.split(page.read_text(encoding="utf-8"))
+    for expression, file, after in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        for block in blocks(before):
+            run(block, number := number + 1, page, names)
+        found[file] = fragment(eval(expression, names))
+        before = after
     return found
 
 

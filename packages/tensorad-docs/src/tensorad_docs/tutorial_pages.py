@@ -5,6 +5,7 @@ are drawn by the script that draws them in notebooks; checks and solutions are f
 page, to be downloaded.
 """
 
+import html
 import itertools
 import json
 import re
@@ -20,12 +21,13 @@ from tensorad_ipython.page import embed
 
 HEAD = """# Tutorials
 
-Each is a notebook that runs: prose, a few lines of code, what they show. What is said in numbers is checked against
-torch.autograd or a closed form, in cells that are folded away; a check that fails fails the build of this site. The
-exercises have solutions, which are folded too, and run too.
+Each is a notebook that runs: prose, a few lines of code, what they show. What is claimed is checked in cells that are
+folded away, derivatives against torch.autograd, a closed form or finite differences; a check that fails fails the build
+of this site. The exercises have solutions, which are folded too, and run too.
 
-To work in them, download one from its page, or have all of them: `python -m tensorad_docs open` copies them out and
-opens JupyterLab, `python -m tensorad_docs run` runs them. In a clone of the project, `nox -s lab` does the former.
+To work in them, download one from its page, or have all of them. They need the package `tensorad-docs`, which brings the
+others and JupyterLab: `python -m tensorad_docs open` copies them out and opens JupyterLab, `python -m tensorad_docs run`
+runs them. In a clone of the project, `nox -s lab` installs all of it and opens them.
 
 """
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -75,7 +77,8 @@ def _shown(data: dict[str, Any], widgets: dict[str, Any]) -> str:
         svg = data["image/svg+xml"]
         return _html(svg[svg.index("<svg") :])
     if "image/png" in data:
-        return _html(f'<img alt="{data["text/plain"]}" src="data:image/png;base64,{data["image/png"].strip()}">')
+        about = html.escape(data["text/plain"])
+        return _html(f'<img alt="{about}" src="data:image/png;base64,{data["image/png"].strip()}">')
     return data.get("text/markdown") or _text(data["text/plain"])
 
 

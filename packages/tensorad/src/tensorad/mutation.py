@@ -59,10 +59,10 @@ def _changes_after(site: Site) -> list[tuple[str, int]]:
     text = "".join("\n" if line.startswith("%") else line for line in linecache.getlines(file))  # without magics
     try:
         program = ast.parse(text)
+        if not code.co_flags & inspect.CO_OPTIMIZED:  # no function: a notebook compiles a cell statement by statement
+            code = compile(program, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError:
         return []
-    if not code.co_flags & inspect.CO_OPTIMIZED:  # no function: a notebook compiles a cell statement by statement
-        code = compile(program, file, "exec")
     asked = next((frame.f_lineno for frame in _frames() if _is_of(frame.f_code, code)), math.inf)
     lines = {line for _, _, line in code.co_lines()}
     found: dict[bool, set[int]] = {True: set(), False: set()}  # whether it is likely -> the lines

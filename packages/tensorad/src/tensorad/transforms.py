@@ -115,7 +115,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
 
     Args:
         f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
-        primals: its arguments: Tensors, torch tensors and floats, and nests of them, all differentiated by.
+        primals: its arguments: Tensors, torch tensors, arrays and floats, and nests of them, all differentiated by.
         has_aux: whether `f` returns a pair, of which only the first is differentiated.
 
     Returns:
@@ -153,7 +153,7 @@ def linearize(f: Function, *primals: Any) -> tuple[Any, Function]:
 
     Args:
         f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
-        primals: its arguments: Tensors, torch tensors and floats, and nests of them, all differentiated by.
+        primals: its arguments: Tensors, torch tensors, arrays and floats, and nests of them, all differentiated by.
 
     Returns:
         `(out, jvp_fn)`. `jvp_fn(*tangents)` takes a tangent for each primal, any number of times, and gives that of
@@ -187,7 +187,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], *, has_aux
 
     Args:
         f: a function of Tensors, and of nests of them, which returns a Tensor or a nest of them.
-        primals: its arguments, as a tuple: Tensors, torch tensors and floats, and nests of them.
+        primals: its arguments, as a tuple: Tensors, torch tensors, arrays and floats, and nests of them.
         tangents: a nest like `primals`, of the same shapes.
         has_aux: whether `f` returns a pair, of which only the first is differentiated.
 
@@ -289,7 +289,7 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
 
     Args:
         f: a function of Tensors, and of nests of them, which returns a real scalar.
-        primals: its arguments, as a tuple: Tensors, torch tensors and floats, and nests of them.
+        primals: its arguments, as a tuple: Tensors, torch tensors, arrays and floats, and nests of them.
         tangents: the vector, as a nest like `primals`, of the same shapes.
 
     Returns:

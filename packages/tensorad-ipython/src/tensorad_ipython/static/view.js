@@ -461,7 +461,8 @@ class Picture {
     const { width, height, node, group } = thing;
     const [leaf, lift] = [node?.op === null, this.record.stepped ? 2 : 0];
     const tag = this.tagOf(node);
-    const below = tag === "target" && !this.record.stepped; // where no edge is, nor what flows
+    // That of a target below it, where no edge is, unless the cotangent that it starts with is there.
+    const tagY = tag === "target" && !this.record.stepped ? height / 2 + 13 : -height / 2 - 6;
     const box = (kind, grown, less = 0) => svg("rect", {
       class: kind, x: -width / 2 - grown, y: -height / 2 - grown, width: width + 2 * grown - less,
       height: height + 2 * grown - less, rx: (leaf ? height / 2 : 6) + grown,
@@ -476,7 +477,7 @@ class Picture {
       group ? box("box", 0) : null, // a pile of boxes
       box("box", 0, group ? 4 : 0), tag ? box("rim", -3) : null,
       svg("text", { y: -3 - lift }, svg("tspan", { class: style }, name), rest), thing.second,
-      tag ? svg("text", { class: "tag", x: (leaf ? 12 : 2) - width / 2, y: below ? height / 2 + 13 : -height / 2 - 6 }, tag) : null,
+      tag ? svg("text", { class: "tag", x: (leaf ? 12 : 2) - width / 2, y: tagY }, tag) : null,
       this.record.stepped ? check : null);
     thing.button.setAttribute("transform", `translate(${thing.x} ${thing.y})`);
     return thing.button;
