@@ -122,7 +122,7 @@ def test_the_stepper_at_home(address: str, new_page: Callable[[], Page], screens
         onward.click()
         expect(count).to_have_text(f"{step} / {steps}")
         if step == 2:
-            board.screenshot(path=screenshots / "stepper.png")  # the picture of the README
+            board.screenshot(path=screenshots / "stepper.png", animations="disabled")  # the README has it
     expect(onward).to_have_attribute("aria-disabled", "true")
     shown = board.get_by_role("region", name="gradients so far").locator(".value").inner_text()
     assert float(shown) == pytest.approx(math.cos(2) * 2 + math.sin(2) + math.cos(2), rel=1e-5)

@@ -25,9 +25,9 @@ Each is a notebook that runs: prose, a few lines of code, what they show. What i
 folded away, derivatives against torch.autograd, a closed form or finite differences; a check that fails fails the build
 of this site. The exercises have solutions, which are folded too, and run too.
 
-To work in them, download one from its page, or have all of them. They need the package `tensorad-docs`, which brings the
-others and JupyterLab: `python -m tensorad_docs open` copies them out and opens JupyterLab, `python -m tensorad_docs run`
-runs them. In a clone of the project, `nox -s lab` installs all of it and opens them.
+To work in them, download one from its page, or have all of them. They need the package `tensorad-docs`, which brings
+the others and JupyterLab: `python -m tensorad_docs open` copies them out and opens JupyterLab, `python -m tensorad_docs
+run` runs them. In a clone of the project, `nox -s lab` installs all of it and opens them.
 
 """
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

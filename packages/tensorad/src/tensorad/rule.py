@@ -33,7 +33,7 @@ class RuleCard:
         saves: what a node saves of a call, by the names of the op's arguments.
         notes: where torch or JAX differ, or the value is a convention.
         source: the row, or the function, as it stands in the file, and the helpers that it names.
-        file: that file, such as `rules/elementwise.py`; of a rule that is not the engine's own, its place, `train.py:12`.
+        file: that file, such as `rules/elementwise.py`; of a rule that is not the engine's, a place as `train.py:12`.
         internal: whether it is no function of torch's, but an op that rules are written in.
         forward: operand -> its share of the tangent, as a formula of its tangent `t`, where that is not the rule of
             reverse mode, transposed.
