@@ -59,6 +59,16 @@ by_torch = torch.tensor(3.0, requires_grad=True)
 f(by_torch).backward()
 assert y.item() == -(3**5) == -243
 assert g.gradient(y, x).item() == by_torch.grad.item() == -5 * 3**4 == -405
+assert [node.op for node in g.graph(y).nodes] == [None, "mul", "mul", "mul", "mul", "neg"]
+assert [node.value for node in g.graph(y).nodes[:4]] == ["3", "9", "27", "81"]
+for start in (2.0, 2.99, 3.01, 5.0):  # the first and the last run for more and for fewer rounds
+    by_torch, elsewhere = torch.tensor(start, requires_grad=True), ts.tensor(start)
+    with ts.Grad() as g_elsewhere:
+        value = f(elsewhere)
+    f(by_torch).backward()
+    by_hand = {2.0: 7 * 2**6, 5.0: 3 * 5**2}.get(start, -5 * start**4)
+    for found in (g_elsewhere.gradient(value, elsewhere), by_torch.grad):
+        torch.testing.assert_close(found.item(), by_hand, rtol=1e-6, atol=0, check_dtype=False)
 
 # %% [markdown]
 # ## What if there are two variables?
@@ -81,6 +91,9 @@ print(g.gradient(z, {"by a": a, "by b": b}))
 by_torch = torch.tensor(3.0, requires_grad=True), torch.tensor(4.0, requires_grad=True)
 (by_torch[0] * by_torch[1] + by_torch[1] ** 2).backward()
 assert [d.item() for d in g.gradient(z, [a, b])] == [t.grad.item() for t in by_torch] == [4, 3 + 2 * 4] == [4, 11]
+assert {text: d.item() for text, d in g.gradient(z, {"by a": a, "by b": b}).items()} == {"by a": 4, "by b": 11}
+assert g.gradient(z, [a, {"by b": b}])[1]["by b"].item() == 11
+assert isinstance(g.gradient(z, [a]), ts.Tensor)
 
 # %% [markdown]
 # ## A cell that differentiates itself
@@ -107,6 +120,9 @@ slope = by_torch**3 + 2 * by_torch
 for found, by_hand in [(dx, 110), (d2x, 36), (d3x, 6)]:
     (slope,) = torch.autograd.grad(slope, by_torch, create_graph=True)
     assert found.item() == slope.item() == by_hand
+assert g3.opened < g2.opened < g1.opened < g1.closed < g2.closed < g3.closed
+for context, derivative, by_hand in [(g1, y, 110), (g2, dx, 36), (g3, d2x, 6)]:
+    assert context.gradient(derivative, x).item() == by_hand
 
 # %% [markdown]
 # ## What is the gradient by a vector?
@@ -163,6 +179,13 @@ g.steps(y, x)
 by_torch = [torch.tensor(6.0, requires_grad=True) for _ in range(2)]  # each term with an x of its own
 (by_torch[0] ** 3 + 2 * by_torch[1]).backward()
 assert [t.grad.item() for t in by_torch] == [3 * 6**2, 2] == [108, 2]
+total, double, cube = g.steps(y, x)
+assert [step.node.op for step in (total, double, cube)] == ["add", "mul", "pow"]
+assert total.cotangent.item() == 1
+assert {each.node.number: each.value.item() for each in total.received} == {double.node.number: 1, cube.node.number: 1}
+for step, by_hand in [(double, 2), (cube, 108)]:
+    assert [(each.node.name, each.value.item()) for each in step.received] == [("x", by_hand)]
+assert cube.received[0].total.item() == g.gradient(y, x).item() == sum(t.grad.item() for t in by_torch) == 110
 
 # %% [markdown]
 # ## Exercises

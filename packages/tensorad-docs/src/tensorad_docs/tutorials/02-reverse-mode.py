@@ -29,6 +29,7 @@ square = by_torch.square()
 (3 * square * (square + 1)).backward()
 assert g.gradient(y, x).item() == by_torch.grad.item() == 12 * 2**3 + 6 * 2 == 108
 assert [each.item() for each in (u, a, b, y)] == [4, 12, 5, 60]
+assert [node.op for node in g.graph(y).nodes] == [None, "square", "mul", "add", "mul"]
 
 # %% [markdown]
 # ## What does each op know?
@@ -70,6 +71,24 @@ for function, at, local in [
 ]:
     slope = (function(at + step) - function(at - step)) / (2 * step)
     assert abs(slope - local) < 1e-6
+by_rules = [
+    pull(torch.tensor(1.0), each.node.saved).item()
+    for each in (u, a, b, y)
+    for parent, pull in zip(each.node.parents, each.node.op.pulls, strict=True)
+    if parent is not None
+]
+assert by_rules == [4, 3, 1, 5, 12]
+from pathlib import Path
+
+source = (Path(ts.__file__).parent / "rules/elementwise.py").read_text()
+for op, formulas in [
+    (torch.square, ["input: g · (2 · input)"]),
+    (torch.mul, ["input: g · other", "other: g · input"]),
+    (torch.sin, ["input: g · cos(input)"]),
+]:
+    lines = [line.strip() for line in str(ts.rule(op)).splitlines()]
+    assert set(formulas) <= set(lines)
+    assert lines[-1] in source
 
 # %% [markdown]
 # ## What does one path contribute?
@@ -150,6 +169,12 @@ expected = torch.autograd.grad(product, [product, first, second, square, leaf])
 assert [each.item() for each in expected] == [1, 5, 12, 27, 108]
 assert g.gradient(y, [y, a, b, u, x]) == [each.item() for each in expected]
 assert (g_y, g_a, g_b, g_u, g_x) == (1, 5, 12, 27, 108)
+steps = g.steps(y, x)
+assert [(step.node.name, step.cotangent.item()) for step in steps] == [("y", 1), ("b", 12), ("a", 5), ("u", 27)]
+totals = [each.total.item() for step in steps for each in step.received]
+assert totals == [5, 12, 12, 12 + 15, 108]
+(at_u,) = steps[2].received
+assert (at_u.node.name, at_u.value.item(), at_u.before.item(), at_u.total.item()) == ("u", 15, 12, 27)
 
 # %% [markdown]
 # ## What does the backward pass need from the forward run?
@@ -170,10 +195,15 @@ for node in (y.node, b.node, a.node, u.node):
 # that grows with the length of the run, because every value that some rule needs is kept until the way back.
 
 # %% tags=["check"]
-assert sorted(each.item() for each in y.node.saved) == [5, 12]
+assert [each.item() for each in y.node.saved] == [b.item(), a.item()] == [5, 12]
+assert [each.item() for each in u.node.saved] == [2]
+assert y.node.parents == (a.node, b.node)
 assert b.node.saved == ()
 assert a.node.saved == (None, 3)
 assert a.node.parents == (None, u.node)
+assert x.node.op is None
+assert (x.node.number, g.opened) == (1, 2)
+assert [each.node.number for each in (u, a, b, y)] == [3, 4, 5, 6]
 
 # %% [markdown]
 # ## A backward pass in nine lines
@@ -206,6 +236,7 @@ for node, cotangent in found.items():
 # down: it computes the product of the cotangent with it.
 
 # %% tags=["check"]
+assert [found[each.node].item() for each in (y, a, b, u, x)] == [each.item() for each in expected]
 assert found[x.node].item() == by_torch.grad.item()
 import inspect
 
@@ -227,8 +258,8 @@ print(inspect.getsource(stepwise))
 # Five of its lines are those of our nine that do the work:
 #
 # 1. `for node in reversed(order)`: the nodes, from the last to the first. `order` was sorted by number before.
-# 2. `g = cotangents.pop(node, None)`, in the longer line: the cotangent of this node. It is complete, and if nobody has
-#    asked for it, it is dropped here.
+# 2. `g = ... cotangents.pop(node, None)`: the cotangent of this node. It is complete, and if nobody has asked for it,
+#    it is dropped here.
 # 3. `for parent, pull in zip(node.parents, ...)`: the operands, and the rule for each.
 # 4. `pulled := pull(g, saved)`: the rule runs.
 # 5. `cotangents[parent] = cotangents[parent] + pulled`: where another path has been before, the two are added.
@@ -238,6 +269,30 @@ print(inspect.getsource(stepwise))
 # a saved value was changed in place since. `fit` sums where an operand was broadcast. `op.joint` is for ops that have
 # one rule for all of their operands. `sums` adds in place where that is safe. `op.lift` makes a backward pass that
 # can be differentiated again. And `yield` is where `g.steps` stops to look.
+
+# %% tags=["check"]
+from tensorad.backward import between
+
+lines = [line.strip() for line in inspect.getsource(stepwise).splitlines()]
+for quoted in [
+    ["for node in reversed(order)"],
+    ["g = ", "cotangents.pop(node, None)"],
+    ["for parent, pull in zip(node.parents, "],
+    ["pulled := pull(g, saved)"],
+    ["cotangents[parent] = cotangents[parent] + pulled"],
+    ["if parent in wanted"],
+    ["wrap(node, pulls)"],
+    ["version(node.saved) != node.version"],
+    ["pulled = fit(pulled, parent, node)"],
+    ["op.joint"],
+    ["elif parent in sums:"],
+    ["op.lift(node) if recorded"],
+    ["yield node"],
+]:
+    assert any(all(part in line for part in quoted) for line in lines), quoted
+order, wanted = between(g, y.node, {x.node})
+assert order == [each.node for each in (u, a, b, y)]  # sorted by number
+assert wanted == {each.node for each in (x, u, a, b, y)}
 
 # %% [markdown]
 # ## Why backwards?
@@ -258,6 +313,7 @@ def product_of(values):
     return product
 
 
+rows = []
 print("inputs  ops forward  rules run backward  ops in n more runs, one for each input")
 for n in (2, 10, 100):
     values = [ts.tensor(1 + i / n) for i in range(n)]
@@ -265,6 +321,7 @@ for n in (2, 10, 100):
         whole = product_of(values)
     ops = sum(node.op is not None for node in g_n.graph(whole).nodes)
     pulls = sum(len(step.received) for step in g_n.steps(whole, values))
+    rows.append((n, ops, pulls, n * ops))
     print(f"{n:6}{ops:13}{pulls:20}{n * ops:11}")
 
 # %% [markdown]
@@ -286,8 +343,7 @@ torch.testing.assert_close(
     rtol=1e-4,
     atol=0,
 )
-assert ops == 100 - 1
-assert pulls == 2 * ops
+assert rows == [(n, n - 1, 2 * (n - 1), n * (n - 1)) for n in (2, 10, 100)]
 
 # %% [markdown]
 # ## The derivation, written out
@@ -299,6 +355,13 @@ assert pulls == 2 * ops
 
 # %%
 g.explain(y, x)
+
+# %% tags=["check"]
+whole_sum, *equations = str(g.explain(y, x)).split("\n\n")
+assert "∂y/∂b · ∂b/∂u · ∂u/∂x + ∂y/∂a · ∂a/∂u · ∂u/∂x" in whole_sum
+by_name = {text.partition(" = ")[0]: text for text in equations}
+assert "= 12 + 5 · 3 = 27\n" in by_name["∂y/∂u"]
+assert by_name.keys() >= {"∂y/∂y", "∂y/∂a", "∂y/∂b", "∂y/∂u", "∂y/∂x"}
 
 # %% [markdown]
 # ## Exercises
@@ -371,6 +434,7 @@ with ts.Grad() as g:
     h = v * w
     y = h.sum()
 print(backward(y.node, [h.node, y.node])[w.node], "but", g.gradient(y, w))
+assert backward(y.node, [h.node, y.node])[w.node].tolist() == [1, 2, 3]  # not of the shape of w
 
 
 def backward_with_fit(target, nodes):
@@ -384,7 +448,7 @@ def backward_with_fit(target, nodes):
     return cotangents
 
 
-assert backward_with_fit(y.node, [h.node, y.node])[w.node].item() == 1 + 2 + 3
+assert backward_with_fit(y.node, [h.node, y.node])[w.node].item() == g.gradient(y, w).item() == 1 + 2 + 3
 
 # %% [markdown] tags=["solution"]
 # `w` was broadcast: the one number was used three times, once for each entry of `v`. So three numbers arrive, and

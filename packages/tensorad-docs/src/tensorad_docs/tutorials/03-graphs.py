@@ -19,6 +19,7 @@ g.gradient(y, x)
 import math
 
 assert math.isclose(g.gradient(y, x).item(), 3 * math.exp(2.0), rel_tol=1e-6)  # (x + 1) exp(x), at 2
+assert [node.op for node in g.graph(y).nodes] == [None, "exp", "mul"]
 
 # %% [markdown]
 # ## What was written down?
@@ -44,6 +45,16 @@ print(node.parents[1], "made of", node.parents[1].parents)
 # A Tensor is a thin wrapper: `y.data` is the torch tensor with its number, and `y.node` is the node that made it. A
 # node knows its **parents**, the nodes of its operands, in the order of the operands. It does not know who uses it.
 # So from `y` one can go back to everything that it was computed from, and this is the way that a gradient takes.
+
+# %% tags=["check"]
+import gc
+
+assert isinstance(y.data, torch.Tensor)
+assert [node.op.name, *(each.op and each.op.name for each in node.parents)] == ["mul", "exp", None]
+assert node.parents[1] is node.parents[0].parents[0] is x.node
+assert x.node.parents == ()
+for operand in node.parents:  # none refers to what was made of it
+    assert not any(each is node or isinstance(each, ts.Tensor) for each in gc.get_referents(operand))
 
 # %% [markdown]
 # ## Where are the loop and the `if`?
@@ -86,6 +97,10 @@ for source, target, slope in ((a, from_2, 20), (b, from_4, 5)):
     difference = (grow(start + 1e-3) - grow(start - 1e-3)) / 2e-3  # on plain floats
     assert math.isclose(difference, slope, rel_tol=1e-6)
     assert math.isclose(g.gradient(target, source).item(), slope, rel_tol=1e-6)
+listed = [[(node.op, [place for _, place in node.inputs]) for node in g.graph(z).nodes] for z in (from_2, from_4)]
+assert listed == [[(None, []), ("mul", [1, 1]), ("mul", [2])], [(None, []), ("mul", [1])]]
+assert 5 in from_2.node.saved
+assert 5 in from_4.node.saved
 assert grow(3.0) == 15
 assert math.isclose(grow(3.0 - 1e-9), 45, rel_tol=1e-6)
 three = ts.tensor(3.0)
@@ -126,6 +141,8 @@ for node in (e.node, y.node):
 
 # %% tags=["check"]
 (out,), (other, operand) = e.node.saved, y.node.saved
+assert (e.node.op.name, e.node.op.saves) == ("exp", ["out"])
+assert (y.node.op.name, y.node.op.saves) == ("mul", ["other", "input"])
 assert out is operand is e.data
 assert other is x.data
 assert round(math.exp(2.0), 4) == 7.3891
@@ -148,7 +165,30 @@ for node in (each.node for each in results):
 # - `sum` needs a shape: back through it, each entry gets a copy of what arrives, and the shape says how many there are.
 # - In `2 * v`, the `v` would be needed for the cotangent of the 2. But the 2 is a constant, nobody will ask for that,
 #   and so only the 2 is saved.
-#
+
+# %% tags=["check"]
+t = torch.tanh(v.data)
+stated = [  # the op, what it saves, its derivative
+    ("sin", {"input": v.data}, torch.cos(v.data)),
+    ("tanh", {"out": t}, 1 - t**2),
+    ("neg", {}, -1),
+    ("add", {}, 1 + 1),  # v, twice
+    ("sum", {"input_shape": (3,), "dim": None}, 1),
+    ("mul", {"other": None, "input": 2}, 2),
+    ("relu", {"out": v.data.clamp(min=0)}, v.data > 0),
+]
+for each, (name, saves, derivative) in zip(results, stated, strict=True):
+    saved = dict(zip(each.node.op.saves, each.node.saved, strict=True))
+    assert (each.node.op.name, saved.keys()) == (name, saves.keys())
+    for key, value in saves.items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(saved[key], value, rtol=1e-6, atol=0)
+        else:
+            assert saved[key] == value
+    by_hand = torch.ones(3) * derivative
+    torch.testing.assert_close(g.gradient(each, v).data, by_hand, rtol=1e-6, atol=1e-7)
+
+# %% [markdown]
 # ## What happens to values that nothing needs?
 #
 # Five ops on 1,024 numbers, which are 4 KiB in each of `a`, `b`, `c` and `d`. `g.memory()` says what the nodes have
@@ -190,6 +230,10 @@ torch.testing.assert_close(g.gradient(y, v).data, by_torch.grad, rtol=1e-5, atol
 assert [seen[letter]() is None for letter in "abcd"] == [True, False, False, True]
 assert v.data.nbytes == 4 * 1024
 assert g.memory().bytes == 2 * 4 * 1024
+assert g.memory().nodes == 5
+assert {row.op: row.values for row in g.memory().rows} == {"exp": {"out": [(1024,)]}, "sin": {"input": [(1024,)]}}
+assert y.node.parents[0].saved[0] is seen["c"]()
+assert y.node.parents[0].parents[0].parents[1].saved[0] is seen["b"]()
 
 # %% [markdown]
 # ## When is the rest given back?
@@ -213,6 +257,22 @@ gc.enable()
 # what was computed from them. And there are no circles: edges only go back, and `exp`, which saves its output, saves
 # the torch tensor and not the Tensor whose node it is. So dropping the target frees the graph at that moment. (A
 # notebook itself holds on to what a cell has shown, in `Out`; what was printed is not held.)
+
+# %% tags=["check"]
+assert last() is None
+assert g.memory().bytes == g.memory().nodes == 0
+gc.disable()  # once more, and looked at before the garbage collector could have come
+try:
+    with ts.Grad() as once_more:
+        y = torch.sin(2 * torch.exp(v + 1)).sum()
+    watched = [weakref.ref(y.node), weakref.ref(y.node.parents[0])]
+    assert once_more.memory().nodes == 5
+    assert type(y.node.parents[0].parents[0].parents[1].saved[0]) is torch.Tensor
+    del y
+    assert [one() for one in watched] == [None, None]
+    assert once_more.memory().nodes == 0
+finally:
+    gc.enable()
 
 # %% [markdown]
 # ## Where does a graph begin?
@@ -244,6 +304,11 @@ square = by_torch * by_torch
 assert (partial.item(), total.item()) == (9.0, 27.0)
 assert inner.gradient(y, w).item() == partial.item()
 assert outer.gradient(y, w).item() == total.item()
+assert {node.name: node.contexts for node in outer.graph(y).nodes} == {
+    "w": (),
+    "h": ("outer",),
+    "y": ("outer", "inner"),
+}
 
 # %% [markdown]
 # If no path is left at all, tensorad warns:
@@ -260,6 +325,16 @@ with warnings.catch_warnings(record=True) as caught:
     print(inner.gradient(y, w))
 print(caught[0].message)
 
+# %% tags=["check"]
+(warning,) = caught
+assert warning.category is ts.UnconnectedWarning
+assert "through mul at" in str(warning.message)
+assert "made before inner opened" in str(warning.message)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    assert inner.gradient(y, w).item() == 0
+assert outer.gradient(y, w).item() == 2 * 2 * 3.0  # of 2 w^2
+
 # %% [markdown]
 # ## Where does a graph end?
 #
@@ -272,6 +347,15 @@ with ts.Grad() as g:
     y = ts.tensor(h.item()) * 2
 print(g.gradient(y, w))
 print(g.why(y, w))
+
+# %% tags=["check"]
+assert "item() at" in str(g.why(y, w))
+assert "what is computed from its result is a constant" in str(g.why(y, w))
+assert y.item() == 2 * 3.0**2 == 18
+assert g.gradient(y, w).item() == 0
+by_torch = torch.tensor(3.0, requires_grad=True)
+(2 * by_torch * by_torch).backward()
+assert by_torch.grad.item() == 4 * 3.0 == 12  # without the detour
 
 # %% [markdown]
 # The value is right, 18, and the derivative is 0, not $4w = 12$. Such a cut is mostly an accident: a value that goes
@@ -293,7 +377,8 @@ by_torch = torch.tensor(3.0, requires_grad=True)
 (by_torch * by_torch * by_torch.detach()).backward()
 assert y.item() == 3.0**3 == 27
 assert g.gradient(y, w).item() == by_torch.grad.item() == 18
-assert (2 * 3.0**2, 4 * 3.0) == (18, 12)  # without the detour: 2 w^2, and its derivative
+assert [node.name for node in g.graph(y).nodes if node.op is None] == ["w", None]
+assert [node.op for node in g.graph(y).nodes if node.op] == ["mul", "mul"]
 
 # %% [markdown]
 # ## In which order?
@@ -317,6 +402,11 @@ for node in behind(y.node):
     parents = [parent.number for parent in node.parents]
     print(node.number, node.op.name if node.op else "leaf", parents)
 
+# %% tags=["check"]
+names = [one.op.name if one.op else "leaf" for one in behind(y.node)]
+assert names == ["leaf", "mul", "sin", "cos", "add"]
+assert all(before.number < after.number for after in behind(y.node) for before in after.parents)
+
 # %% [markdown]
 # In each line the numbers in brackets are smaller than the one in front. So the backward pass sorts the nodes by
 # number and begins with the largest. It is a loop and not a recursion, so a graph may be long: this one has 20,000
@@ -332,7 +422,6 @@ print(y, g.gradient(y, w))
 # %% tags=["check"]
 import sys
 
-assert all(before.number < after.number for after in behind(node) for before in after.parents)
 assert g.gradient(y, w).item() == 20_001  # y is w, and 20,000 times w
 assert sys.getrecursionlimit() < 20_000
 
@@ -360,11 +449,23 @@ g.graph(loss)
 # contributions to its gradient.
 
 # %% tags=["check"]
+from itertools import pairwise
+
 nodes = behind(loss.node)
 names = [one.op.name for one in nodes if one.op]
 assert [names.count(op) for op in ("matmul", "add", "tanh", "square", "sum")] == [20, 20, 20, 1, 1]
 assert len(nodes) == 60 + 2 + 2
 assert sum(operand is weights.node for one in nodes for operand in one.parents) == 20
+whole = g.graph(loss)
+(loop,) = [part for part in whole.groups.parts if not isinstance(part, int)]
+rounds = [part for part in loop.parts if not isinstance(part, int)]
+assert [(each.title, each.open) for each in rounds] == [(f"round {k}", k == 1) for k in range(1, 21)]
+assert [part for part in loop.parts if isinstance(part, int)] == [
+    one.number for one in whole.nodes if one.name == "weights"
+]
+for each, after in pairwise(rounds):
+    (passed,) = {place for number in after.numbers for _, place in whole.nodes[number - 1].inputs} & {*each.numbers}
+    assert (whole.nodes[passed - 1].op, whole.nodes[passed - 1].name) == ("tanh", "state")
 by_torch, hidden = weights.data.clone().requires_grad_(), torch.zeros(8)
 for row in inputs:
     hidden = torch.tanh(by_torch @ hidden + row)
@@ -384,7 +485,15 @@ with ts.Grad() as context:
 print(context.graph(total))
 print(context.memory())
 assert len(behind(total.node)) == 6  # x, sin, pow, cos, pow, add
-assert [one.op.name for one in behind(total.node) if one.op and not one.saved] == ["add"]
+assert total.node.saved == ()
+for power, value in zip(total.node.parents, (torch.sin(x.data), torch.cos(x.data)), strict=True):
+    assert [one for one in power.saved if one is not None] == [value, 2]
+    (saved,) = power.parents[0].saved
+    assert saved is x.data
+
+# %% [markdown] tags=["solution"]
+# Four of the five ops: `sin` and `cos` save their input, and `pow` saves its input and the exponent 2. The sum saves
+# nothing. The input of both `sin` and `cos` is `x`: that is the 4 bytes of memory that several of them share.
 
 # %% [markdown]
 # **2.** `behind` finds the nodes. Write `listing(y)`, which gives the graph as a Wengert list, one line of text for

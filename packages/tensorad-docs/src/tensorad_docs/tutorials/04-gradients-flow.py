@@ -44,6 +44,9 @@ product = first * second
 expected = torch.autograd.grad(product, [product, first, second, square, leaf])
 assert [each.item() for each in expected] == [1, 2, 18, 22, 132]
 assert [each.item() for each in g.gradient(y, [y, a, b, u, x])] == [1, 2, 18, 22, 132]
+assert [each.item() for each in (y, a, b, u, x)] == [36, 18, 2, 9, 3]
+handed_on = [[(each.node.name, each.value.item()) for each in step.received] for step in g.steps(y, x)]
+assert handed_on == [[("a", 2), ("b", 18)], [("u", 18)], [("u", 4)], [("x", 132)]]
 assert abs((2 * u_moved * (u_moved - 7) - 36) - 0.022) < 1e-5
 
 # %% [markdown]
@@ -70,6 +73,7 @@ leaf = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
 for seed, stated in [([1.0, 1, 1], [2, 4, 6]), ([0.0, 1, 0], [0, 4, 0]), ([1.0, 10, 100], [2, 40, 600])]:
     (by_torch,) = torch.autograd.grad(leaf**2, leaf, torch.tensor(seed))
     assert g.gradient(w, v, cotangent=torch.tensor(seed)).tolist() == by_torch.tolist() == stated
+assert g.gradient(w, v).tolist() == [2, 4, 6]  # without a seed
 
 # %% [markdown]
 # To an op in the middle of a program, what comes from behind is a seed. So a program can be cut in two, and the
@@ -112,6 +116,10 @@ print(g.steps(y, x))
 leaf = torch.tensor(10.0, requires_grad=True)
 (2 * leaf + 3 * leaf + 4 * leaf).backward()
 assert g.gradient(y, x).item() == leaf.grad.item() == 4 + 3 + 2
+arrived = [each for step in g.steps(y, x) for each in step.received if each.node.name == "x"]
+assert [each.value.item() for each in arrived] == [4, 3, 2]
+assert [each.total.item() for each in arrived] == [4, 4 + 3, 4 + 3 + 2]
+assert str(g.steps(y, x)).count("from before") == 2
 
 # %% [markdown]
 # ## Broadcasting is a copy too
@@ -148,6 +156,13 @@ leaf = torch.tensor([10.0, 20.0, 30.0], requires_grad=True)
 ((rows.data + leaf) * rows.data).sum().backward()
 assert g.gradient(y, bias).tolist() == leaf.grad.tolist() == [5, 7, 9]
 assert rows.data.sum() == 21
+steps = g.steps(y, bias)
+(by_bias,) = steps[2].received
+assert (steps[2].node.op, by_bias.node.name, by_bias.fitted) == ("add", "bias", "summed from (2, 3) to (3,)")
+assert by_bias.returned.shape == (2, 3)
+assert (steps[2].cotangent.data == rows.data).all()
+assert steps[2].rule == {"input": "g", "other": "g"}
+assert "g.sum_to_size(parent.shape)" in inspect.getsource(fit)
 
 # %% [markdown]
 # ## Other ops that move numbers
@@ -176,6 +191,8 @@ for function, text in [
     (lambda v: v[[0, 0]], "v[[0, 0]]"),
 ]:
     matrix = torch.stack([function(unit) for unit in torch.eye(4)], dim=-1)  # its columns: where each entry goes
+    assert {0.0, 1.0} >= {*matrix.flatten().tolist()}
+    torch.testing.assert_close(moved[text].data, function(v.data), rtol=0, atol=0)
     seed = 10.0 ** torch.arange(function(torch.ones(4)).numel()).reshape(function(torch.ones(4)).shape)
     back = g.gradient(moved[text], v, cotangent=seed).data
     torch.testing.assert_close(back, matrix.reshape(-1, 4).mT @ seed.reshape(-1), rtol=0, atol=0)
@@ -245,6 +262,10 @@ for _ in range(14):
 value.backward()
 assert abs(sums[x.node].item() - leaf.grad.item()) < 1e-5
 assert abs(g.gradient(h, x).item() - leaf.grad.item()) < 1e-5
+with ts.Grad():
+    of_three_rounds = ladder(3)
+at_once(of_three_rounds.node, torch.tensor(1.0), {}, in_the_picture := [])
+assert in_the_picture.count(x.node) == 2**3 == 8
 assert len(sums) == 3 * 14 + 1 == 43
 assert len(visits) == 4 * 2**14 - 3 == 65533  # 2**n at x, and three for each of the 2**n - 1 ends of a round
 assert 15 < 65533 / (4 * 2**10 - 3) < 17
@@ -320,6 +341,39 @@ for wrong in (sum_so_far, only_the_last, only_the_first):
     torch.testing.assert_close(arrived[x.node], by_torch.grad, rtol=1e-6, atol=0)
 
 # %% [markdown]
+# These recursions ran beside the engine. One can also be swapped in. `g.gradient` asks the function
+# `tensorad.grad.backward` for a dict, which has the cotangent of each node, and `patch` puts another function in its
+# place for the length of a block:
+
+# %%
+from unittest.mock import patch
+
+
+def swapped_in(context, target, seed, sources, wrap):
+    sum_so_far(target, seed, sums := {})
+    return sums
+
+
+with patch("tensorad.grad.backward", swapped_in):
+    by_recursion = g.gradient(y, x)
+print(f"swapped in: {by_recursion.item()}, after it: {g.gradient(y, x).item()}")
+
+# %% [markdown]
+# Now the engine itself answers 156, with no error and no warning. After the block it has its own loop again, and
+# answers 132.
+
+# %% tags=["check"]
+import warnings
+
+assert by_recursion.item() == 4 * 6 + 22 * 6 == 156
+with warnings.catch_warnings(), patch("tensorad.grad.backward", swapped_in):
+    warnings.simplefilter("error")
+    assert g.gradient(y, x).item() == 156
+by_torch = torch.tensor(3.0, requires_grad=True)
+(2 * by_torch.square() * (by_torch.square() - 7)).backward()
+assert g.gradient(y, x).item() == by_torch.grad.item() == 132
+
+# %% [markdown]
 # ## The order that is right
 #
 # A node may hand on its cotangent when nothing more can arrive: after all nodes that use it have had their turn. An
@@ -344,6 +398,12 @@ def in_order(target, g):
 
 sums, visits = in_order(y.node, torch.tensor(1.0))
 print(f"u: {sums[u.node].item()}, x: {sums[x.node].item()}, {visits} visits")
+
+# %% tags=["check"]
+assert [sums[each.node].item() for each in (y, a, b, u, x)] == [1, 2, 18, 22, by_torch.grad.item()]
+assert visits == len(sums) == 5
+for each in (y, a, b, u):  # whatever uses a node has a larger number
+    assert all(each.node.number > parent.number for parent, _ in edges(each.node))
 
 # %% [markdown]
 # Five nodes, five visits. And 50 rounds of the ladder, which the recursion could not do:
@@ -395,13 +455,24 @@ with ts.Grad() as g:
         h = torch.sigmoid(h)
 print(f"{g.gradient(h, x).item():.2g}, and at most {0.25**10:.2g}")
 
+# %% tags=["check"]
+leaf = torch.tensor(0.0, requires_grad=True)
+value = leaf
+for _ in range(10):
+    value = value.sigmoid()
+value.backward()
+torch.testing.assert_close(g.gradient(h, x).data, leaf.grad, rtol=1e-5, atol=0)
+assert 0 < leaf.grad.item() < 0.25**10
+assert [step.node.op for step in g.steps(h, x)] == ["sigmoid"] * 10
+
 # %% [markdown]
 # The same happens in a network. Here are twelve layers, each a matrix and a sigmoid. The matrices are random, of a
 # size that leaves the length of a vector as it is, on average; so what is lost is lost in the sigmoids. `g.flow`
-# measures the norm of each cotangent, the root of the sum of its squares. Above, the pass goes from left to right,
-# from the loss back to the first layer. Below are the first and the last output as sources. Both scales are
-# logarithmic: a straight line downwards is a constant factor for each layer. Below 10⁻⁶ times the target's own
-# cotangent, `g.flow` speaks of vanishing.
+# measures the norm of each cotangent, the root of the sum of its squares. In the upper plot, the pass goes from left to
+# right, from the loss back to the first layer. In the lower are the two sources, the first and the last output: `new₁`
+# and `new₁₂`, the values that were called `new` in the first and the last layer. Both scales are logarithmic: a
+# straight line downwards is a constant factor for each layer. Below 10⁻⁶ times the target's own cotangent, `g.flow`
+# speaks of vanishing.
 
 
 # %%
@@ -421,6 +492,20 @@ with ts.Grad() as g:
     outputs = net(points, weights, torch.sigmoid)
     loss = outputs[-1].square().mean()
 g.flow(loss, [outputs[0], outputs[-1]])
+
+# %% tags=["check"]
+from itertools import pairwise
+
+flow = g.flow(loss, [outputs[0], outputs[-1]])
+by_layer = net(points.clone().requires_grad_(), [each.data for each in weights], torch.sigmoid)
+norms = [each.norm().item() for each in torch.autograd.grad(by_layer[-1].square().mean(), by_layer)]
+assert [(size.label, size.state) for size in flow.sources] == [("new₁", "vanishing"), ("new₁₂", "")]
+torch.testing.assert_close([size.norm for size in flow.sources], [norms[0], norms[-1]], rtol=1e-3, atol=0)
+on_the_way = [size.norm for size in flow.nodes if size.node.op == "sigmoid"]
+torch.testing.assert_close(on_the_way, norms[:0:-1], rtol=1e-3, atol=0)
+assert (flow.nodes[0].label, flow.nodes[0].norm) == ("loss (mean)", 1)
+assert all(size.state == ("vanishing" if size.norm < 1e-6 else "") for size in flow.nodes)
+assert all(0.15 < before / after < 0.3 for before, after in pairwise(norms))
 
 # %% [markdown]
 # The gradients of the weights are made from these cotangents, so the first layers hardly learn. Hochreiter described
@@ -453,12 +538,26 @@ for name, (activation, scale, residual) in variants.items():
 # %%
 g.flow(loss, [outputs[0], outputs[-1]])
 
+# %% [markdown]
+# Nothing vanishes now, and the line is a zigzag: the norm goes down into each layer's sigmoid, and is back at the sum
+# of the layer before, where the way around joins.
+
 # %% tags=["check"]
+flow = g.flow(loss, [outputs[0], outputs[-1]])
+assert not any(size.state for size in flow.nodes + flow.sources)
+assert [size.node.op for size in flow.nodes] == ["mean", "square", *["add", "sigmoid", "matmul"] * 11]
+joined, entered, left = ([size.norm for size in flow.nodes[2 + place :: 3]] for place in range(3))
+assert joined == entered
+assert max(left) < min(joined) / 3
+assert max(joined) < 1.2 * min(joined)
+assert 0.4 < (points @ weights[0].data > 0).float().mean() < 0.6  # where the slope of relu is 1
 for name, (activation, scale, residual) in variants.items():
     h = points.clone().requires_grad_()
     by_layer = net(h, [scale * each.data for each in weights], activation, residual)
     first, last = torch.autograd.grad(by_layer[-1].square().mean(), [by_layer[0], by_layer[-1]])
     assert abs(ratios[name] / (first.norm() / last.norm()).item() - 1) < 1e-3
+found, by_torch = [size.norm for size in flow.sources], [first.norm().item(), last.norm().item()]  # of the fourth
+torch.testing.assert_close(found, by_torch, rtol=1e-3, atol=0)
 assert 2e-7 < 0.25**11 < 2.5e-7
 assert 0.25**11 / 3 < ratios["sigmoid"] < 0.25**11
 assert all(0.1 < ratio < 10 for name, ratio in ratios.items() if name != "sigmoid")
