@@ -55,7 +55,7 @@ print(ts.rule(torch.mul))
 # | `y = a * b` | $\partial y / \partial a = b$ | 5 |
 # | `y = a * b` | $\partial y / \partial b = a$ | 12 |
 #
-# Every op that tensorad knows has such a rule. That of the sine will be needed in the first exercise:
+# The other ops that have a derivative have rules too. That of the sine will be needed in the first exercise:
 
 # %%
 print(ts.rule(torch.sin))
