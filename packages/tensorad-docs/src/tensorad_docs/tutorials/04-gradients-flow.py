@@ -349,8 +349,8 @@ for wrong in (sum_so_far, only_the_last, only_the_first):
 from unittest.mock import patch
 
 
-def swapped_in(context, target, seed, sources, wrap):
-    sum_so_far(target, seed, sums := {})
+def swapped_in(context, target, g, sources, wrap):
+    sum_so_far(target, g, sums := {})
     return sums
 
 
