@@ -60,13 +60,28 @@ g2.graph(dx)
 g2.steps(dx, [x])
 
 # %% tags=["check"]
+import re
+
 by_torch = torch.tensor(6.0, requires_grad=True)
 square = by_torch * by_torch
 (first,) = torch.autograd.grad(square * by_torch, by_torch, create_graph=True)
 (second,) = torch.autograd.grad(first, by_torch)
 assert (y.item(), dx.item(), d2x.item()) == (6**3, first.item(), second.item()) == (216, 36 + 36 + 36, 36)
-assert sum(node.op == "mul" for node in g1.graph(y).nodes) == 2
-assert not any(node.name == "y" for node in g2.graph(dx).nodes)
+assert [(node.name, node.op) for node in g1.graph(y).nodes] == [("x", None), ("h", "mul"), ("y", "mul")]
+nodes = g2.graph(dx).nodes
+assert not any(node.name == "y" for node in nodes)
+assert y.node.contexts == {g1, g2}  # although g2 recorded it
+assert [node.name for node in nodes if node.contexts == ("g2", "g1")] == ["h"]  # g1 inside g2
+assert [node.op for node in nodes if node.contexts == ("g2",)] == ["mul", "mul", "mul", "add", "mul", "add", "gradient"]
+assert [node.name for node in nodes if not node.op] == ["x", "seed"]
+assert "g1.gradient(y, x):" in str(g2.graph(dx))
+stops = [line.strip() for line in str(g1.steps(y, [x])).splitlines()]
+assert [line.split(",")[0].rpartition(" = ")[2] for line in stops if line.startswith("x receives")] == ["36"] * 3
+assert [line.rpartition(" = ")[2] for line in stops if line.startswith("h receives")] == ["6"]
+stops = [line.strip() for line in str(g2.steps(dx, [x])).splitlines()]
+totals = [re.split(" = |: ", line)[-1] for line in stops if line.startswith("x receives")]
+assert totals == ["6", "12", "24", "30", "36"]
+assert stops[-1] == "gradient by x: 36"
 
 # %% [markdown]
 # ## What is a constant to whom?
@@ -92,7 +107,20 @@ for name, value in {"u": u, "y": y, "dx": dx}.items():
 # engine with one graph and no owners would follow `u` back to `x`, and say 108 and 36. Here each node notes the
 # contexts that were open when it was made, and a context goes through those nodes only that have noted it. (`dx` was
 # not recorded by `g1`, which was closed when it was asked.)
-#
+
+# %% tags=["check"]
+by_torch = torch.tensor(6.0, requires_grad=True)
+square = by_torch * by_torch
+(total,) = torch.autograd.grad(square * by_torch, by_torch, create_graph=True)  # one graph: 3 x^2
+(partial,) = torch.autograd.grad(square.detach() * by_torch, by_torch)
+assert (dx.item(), d2x.item()) == (partial.item(), 2 * 6) == (36, 12)
+assert (total.item(), torch.autograd.grad(total, by_torch)[0].item()) == (108, 36)
+owned = {
+    name: (g1 in value.node.contexts, g2 in value.node.contexts) for name, value in (("u", u), ("y", y), ("dx", dx))
+}
+assert owned == {"u": (False, True), "y": (True, True), "dx": (False, True)}
+
+# %% [markdown]
 # The commonest mistake is another one: the inner gradient is taken outside the outer block.
 
 # %%
@@ -110,13 +138,16 @@ except ts.NotRecordedError as error:
 # nothing leads back from it. A zero would be a wrong answer here, so there is none; the message ends with what to do.
 
 # %% tags=["check"]
-by_torch = torch.tensor(6.0, requires_grad=True)
-square = by_torch * by_torch
-(total,) = torch.autograd.grad(square * by_torch, by_torch, create_graph=True)  # one graph: 3 x^2
-(partial,) = torch.autograd.grad(square.detach() * by_torch, by_torch)
-assert (u.item(), d2x.item()) == (partial.item(), 2 * 6) == (36, 12)
-assert total.item() == dx.item() == 108
-assert torch.autograd.grad(total, by_torch)[0].item() == 36
+try:
+    g2.gradient(dx, x)
+except ts.NotRecordedError as error:
+    message = str(error)
+else:
+    raise AssertionError("no error")
+assert message.startswith("the target was computed after g2 (")
+assert message.endswith("indent the line that computes it, so that it runs inside the block of g2")
+assert dx.item() == total.item() == 108
+assert dx.node is None  # nothing leads back from it
 
 # %% [markdown]
 # ## How far does it go?
@@ -129,9 +160,26 @@ t = ts.tensor(6.0)
 z = t**7 / 5040
 
 # %% [markdown]
-# The 5,040 is $7!$, so the sixth derivative is $t$ itself. The last line of the output has the names that the cell
-# has bound: the derivatives, and its contexts, `g1` to `g6`, which are no longer those of above. In a program, an
-# `ExitStack` opens the contexts, and then they are asked, the innermost first:
+# The 5,040 is $7!$, so the sixth derivative is $t$ itself. The small print of the output names what the cell has
+# replaced, `g1` and `g2` of above, and what it has bound: the derivatives, and its contexts, `g1` to `g6`.
+
+# %% tags=["check"]
+import math
+
+assert math.factorial(7) == 5040
+left = 1 / 5040  # of t**7 / 5040, after so many derivatives: left * t**(7 - order)
+for order, one in enumerate((z, dt, d2t, d3t, d4t, d5t, d6t)):
+    assert math.isclose(one.item(), left * 6.0 ** (7 - order), rel_tol=1e-5)
+    left *= 7 - order
+assert math.isclose(d6t.item(), t.item(), rel_tol=1e-6)
+assert [g.gradient(z, t).item() for g in (g1, g2, g3, g4, g5, g6)] == [dt.item()] * 6
+assert str(Out[max(Out)]).splitlines()[-3:] == [  # the output of the cell before
+    *[f"{name} was of type Grad, and is now a result of %grad" for name in ("g1", "g2")],
+    "names: dt, d2t, d3t, d4t, d5t, d6t; contexts: g1, g2, g3, g4, g5, g6",
+]
+
+# %% [markdown]
+# In a program, an `ExitStack` opens the contexts, and then they are asked, the innermost first:
 
 # %%
 from contextlib import ExitStack
@@ -204,7 +252,6 @@ by_contexts = torch.tensor([one.item() for one in derivatives(f, zero, 6)], dtyp
 torch.testing.assert_close(by_contexts, by_hand, rtol=1e-9, atol=1e-9)
 torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), by_hand, rtol=1e-9, atol=1e-9)
 assert by_hand.round().tolist() == [1, 1, 1, 0, -3, -8, -3]
-assert math.factorial(7) == 5040
 assert math.isclose(derivatives(lambda x: x**7 / 5040, x, 6)[-1].item(), 6, rel_tol=1e-5)
 near = torch.tensor([-0.5, 0.5], dtype=torch.float64)
 errors = [
@@ -280,6 +327,15 @@ by_torch = torch.autograd.functional.hessian(lambda v: v[0] ** 2 * v[1], v.data)
 assert dv.tolist() == [30, 9]
 assert g2.jacobian(dv, v).tolist() == by_torch.tolist() == [[10, 6], [6, 0]]
 assert g2.gradient(dv, v).tolist() == by_torch.sum(0).tolist() == [16, 6]
+assert ts.hessian(lambda v: v[0] ** 2 * v[1])(v).tolist() == by_torch.tolist()
+with ts.Grad() as around:
+    with ts.Grad() as within:
+        cubes = (v**3).sum()
+    slopes = within.gradient(cubes, v)
+assert around.gradient(slopes, v).tolist() == (6 * v.data).tolist()
+assert around.jacobian(slopes, v).tolist() == (6 * v.data).diag().tolist()
+get_ipython().run_cell_magic("grad", "y wrt v --hessian", "y = v[0] ** 2 * v[1]")
+assert Hv.tolist() == by_torch.tolist()
 
 # %% [markdown]
 # ## What if the Hessian is too large?
@@ -309,6 +365,9 @@ product = torch.zeros_like(p)  # by hand: the second derivatives of each term, t
 product[:-1] += (8 * p[:-1] ** 2 - 4 * r) * u[:-1] - 4 * p[:-1] * u[1:]
 product[1:] += 2 * u[1:] - 4 * p[:-1] * u[:-1]
 torch.testing.assert_close(g2.gradient(gradient, points, cotangent=u).data, product, rtol=1e-9, atol=1e-9)
+torch.testing.assert_close(
+    ts.hvp(lambda p: ((p[1:] - p[:-1] ** 2) ** 2).sum(), (points,), (u,)).data, product, rtol=1e-9, atol=1e-9
+)
 assert n * n == 10**10
 assert n * n * p.itemsize == 80e9
 
@@ -380,6 +439,7 @@ torch.testing.assert_close(p.data, here, rtol=1e-9, atol=1e-9)
 torch.testing.assert_close(hessian.data, curvature, rtol=1e-6, atol=1e-6)
 assert [after > earlier for earlier, after in pairwise(values)] == [False, True, False, True, False, False]
 assert round(values[2], -2) == 1400
+assert abs(distance - distances[6]) < 1e-12
 assert distances[5] < distances[4] ** 2
 assert distances[6] < distances[5] ** 2
 assert [round(one, 1) for one in torch.linalg.eigvalsh(curvature).tolist()] == [0.4, 1001.6]
@@ -389,6 +449,8 @@ for _ in range(1001):
 torch.testing.assert_close(q.data, here, rtol=1e-9, atol=1e-9)
 assert (here - 1).norm() > 0.5
 assert 1 - 0.001 * 0.4 == 0.9996
+assert all(abs(1 - rate * 1001.6) < 1 for rate in (0.001, 2 / 1002))
+assert abs(1 - 2.01 / 1002 * 1001.6) > 1
 torch.set_default_dtype(torch.float32)
 
 # %% [markdown]

@@ -6,6 +6,8 @@
 
 # %%
 # %load_ext tensorad
+import math
+
 import torch
 
 import tensorad as ts
@@ -50,21 +52,40 @@ print(g.why(y, x))
 
 
 # %%
-def ask(program):
-    with ts.Grad() as g:
-        y = program(x)
-    print(g.gradient(y, x), g.why(y, x).splitlines()[1])
-
-
-ask(lambda x: (x * x).detach() * 2)
-ask(lambda x: (x > 2).float() * 2)
-ask(lambda x: x.long() * ts.tensor(2.0))
+cuts = (
+    lambda x: (x * x).detach() * 2,
+    lambda x: (x > 2).float() * 2,
+    lambda x: x.long() * ts.tensor(2.0),
+)
+for cut in cuts:
+    with ts.Grad() as context:
+        z = cut(x)
+    print(context.gradient(z, x), context.why(z, x).splitlines()[1])
 
 # %% [markdown]
-# `detach` and `ts.stop_gradient` say so, and are meant. A comparison gives true or false, and an integer takes no
+# `detach` cuts on purpose. A comparison (`gt`) gives true or false, and an integer (`to` is what `long` does) takes no
 # small steps: neither has a derivative, and what is computed from them is a constant. An accuracy cannot be trained
 # on, for this reason.
-#
+
+# %% tags=["check"]
+reason = g.why(y, x).splitlines()[1]
+assert g.gradient(y, x).item() == 0
+assert y.item() == 2 * 3**2
+for part in "item() at Cell In[", ", line 3 ", "'y = ts.tensor(h.item()) * 2'", "has no derivative", "is a constant":
+    assert part in reason
+for cut, op, line in zip(cuts, ("detach", "gt", "to"), (2, 3, 4), strict=True):
+    by_torch = cut(torch.tensor(3.0, requires_grad=True))
+    by_torch = by_torch.data if isinstance(by_torch, ts.Tensor) else by_torch
+    assert not by_torch.requires_grad  # torch.autograd sees no path either
+    with ts.Grad() as context:
+        z = cut(x)
+    reason = context.why(z, x).splitlines()[1].strip()
+    assert (z.item(), context.gradient(z, x).item()) == (by_torch.item(), 0)
+    assert reason.startswith(f"{op} at Cell In[")
+    assert f", line {line} " in reason
+    assert "has no derivative" in reason
+
+# %% [markdown]
 # Two cuts have to do with *when* something ran. What was computed before the block opened is a constant to it:
 
 # %%
@@ -79,10 +100,22 @@ print(g.why(y, x))
 
 # %%
 u = x + 0
-with ts.Grad() as g:
-    y = u * u
+with ts.Grad() as g_new:
+    square = u * u
     u = u + 1
-print(g.why(y, u))
+print(g_new.why(square, u))
+
+# %% tags=["check"]
+assert g.gradient(y, x).item() == 0
+assert y.item() == 2 * 3**2
+leaves = [line for line in g.why(y, x).splitlines() if line.startswith("  a leaf")]
+assert len(leaves) == 1
+assert "made before g opened" in leaves[0]
+by_torch = torch.tensor(3.0, requires_grad=True)
+(nothing,) = torch.autograd.grad(by_torch * by_torch, by_torch + 1, allow_unused=True)
+assert nothing is None
+assert g_new.gradient(square, u, unconnected="zero").item() == 0
+assert "the source was made, or given a new value" in g_new.why(square, u)
 
 # %% [markdown]
 # And if the *target* was not recorded? Then there is no zero, but an error, as nobody asks for the gradient of a
@@ -97,9 +130,19 @@ try:
 except ts.NotRecordedError as error:
     print(error)
 
+
 # %% tags=["check"]
-for cut in lambda x: (x * x).detach() * 2, lambda x: (x > 2).float() * 2, lambda x: x.long() * 2.0:
-    assert not cut(torch.tensor(3.0, requires_grad=True)).requires_grad  # torch.autograd sees no path either
+def said(kind, ask):
+    """The message of the error that must be raised."""
+    try:
+        ask()
+    except kind as error:
+        return str(error)
+    raise AssertionError(f"no {kind.__name__}")
+
+
+assert "the target was computed after g (" in said(ts.NotRecordedError, lambda: g.gradient(late, x))
+assert g.gradient(y, x).item() == 2 * 3
 
 # %% [markdown]
 # ## It is zero, and rightly so
@@ -129,6 +172,11 @@ by_torch = torch.tensor(3.0, requires_grad=True)
 out = torch.relu(2 * by_torch - 10)
 assert torch.autograd.grad(out, by_torch)[0].item() == g.gradient(y, x).item() == 0
 assert (h - 10).item() == -4
+path = [line.split()[0] for line in g.why(y, x).splitlines() if " at Cell In[" in line]
+assert "the target depends on the source" in g.why(y, x)
+assert path == ["mul", "sub", "relu"]
+stops = [line.split(" at Cell")[0] for line in str(g.steps(y, x)).splitlines() if "cotangent" in line]
+assert [stop.split(" = ")[1].strip() for stop in stops] == ["relu, cotangent 1", "sub, cotangent 0", "mul, cotangent 0"]
 
 # %% [markdown]
 # ## It is tiny, or huge
@@ -149,7 +197,26 @@ g.flow(h, x)
 # one is said to *vanish* (brown). With slope 2 the line goes up, and cotangents *explode*. Deep and recurrent
 # networks multiply as many factors as they have layers or time steps; that this makes them hard to train was found by
 # Hochreiter (1991) and by Bengio, Simard and Frasconi (1994).
-#
+
+# %% tags=["check"]
+flow = g.flow(h, x)
+by_torch = torch.tensor(1.0, requires_grad=True)
+values = [by_torch]
+for _ in range(30):
+    values.append(0.5 * values[-1])
+sizes = [each.item() for each in torch.autograd.grad(values[-1], values)][::-1]  # from the target on
+assert [each.norm for each in (*flow.nodes, *flow.sources)] == sizes == [0.5**k for k in range(31)]
+assert [each.state for each in (*flow.nodes, *flow.sources)] == ["vanishing" if size < 1e-6 else "" for size in sizes]
+assert math.isclose(sizes[-1], 1e-9, rel_tol=0.1)
+assert "vanishing" in str(flow)
+with ts.Grad() as context:
+    up = x
+    for _ in range(30):
+        up = 2 * up
+(end,) = context.flow(up, x).sources
+assert (end.norm, end.state) == (2.0**30, "exploding")
+
+# %% [markdown]
 # What is tiny can also become exactly zero. Float32 has no number between 0 and about $10^{-45}$:
 
 # %%
@@ -162,10 +229,16 @@ for kind in ts.float32, ts.float64:
     print(kind, g.gradient(h, x).item())
 
 # %% tags=["check"]
-import math
-
 assert g.gradient(h, x).item() == 0.5**200
-assert math.isclose(0.5**30, 1e-9, rel_tol=0.1)
+single = ts.tensor(1.0)
+with ts.Grad() as context:
+    h = single
+    for _ in range(200):
+        h = 0.5 * h
+out = by_torch = torch.tensor(1.0, requires_grad=True)
+for _ in range(200):
+    out = 0.5 * out
+assert context.gradient(h, single).item() == torch.autograd.grad(out, by_torch)[0].item() == 0
 smallest = torch.nextafter(torch.tensor(0.0), torch.tensor(1.0)).item()
 assert 1e-45 < smallest < 2e-45
 assert smallest > 0.5**200
@@ -180,8 +253,8 @@ points = ts.tensor([[1.0, 2.0], [1.0, 2.0], [4.0, 6.0]])
 with ts.Grad() as g:
     step = points[1:] - points[:-1]
     length = step.square().sum(1).sqrt().sum()
-print(length)
-print(g.gradient(length, points))
+gradient = g.gradient(length, points)
+print(length, gradient, sep="\n")
 
 # %% [markdown]
 # The length, 5, is right. The gradient is NaN in four entries, and it does not say why. NaN spreads: whatever is
@@ -189,11 +262,11 @@ print(g.gradient(length, points))
 # `check="nan"` stops there.
 
 # %%
-with ts.Grad(check="nan") as g:
+with ts.Grad(check="nan") as g_nan:
     step = points[1:] - points[:-1]
     length = step.square().sum(1).sqrt().sum()
 try:
-    g.gradient(length, points)
+    g_nan.gradient(length, points)
 except ts.NonFiniteError as error:
     print(error)
 
@@ -205,8 +278,8 @@ except ts.NonFiniteError as error:
 # %%
 with ts.Grad(check="nan") as g:
     step = points[1:] - points[:-1]
-    length = torch.linalg.vector_norm(step, dim=1).sum()
-print(g.gradient(length, points))
+    norm = torch.linalg.vector_norm(step, dim=1).sum()
+print(g.gradient(norm, points))
 
 # %% [markdown]
 # The last row is $(3, 4) / 5$. [Gradients at hard points](../conventions.md) lists all such choices, and
@@ -215,11 +288,26 @@ print(g.gradient(length, points))
 # %% tags=["check"]
 by_torch = points.data.clone().requires_grad_()
 (by_torch[1:] - by_torch[:-1]).norm(dim=1).sum().backward()
-torch.testing.assert_close(g.gradient(length, points).data, by_torch.grad, rtol=1e-6, atol=1e-6)
+torch.testing.assert_close(g.gradient(norm, points).data, by_torch.grad, rtol=1e-6, atol=1e-6)
+torch.testing.assert_close(g.gradient(norm, points).data[-1], torch.tensor([3.0, 4.0]) / 5, rtol=1e-6, atol=1e-6)
 naive = points.data.clone().requires_grad_()
 (naive[1:] - naive[:-1]).square().sum(1).sqrt().sum().backward()
 assert naive.grad.isnan().sum() == 4
-assert length.item() == math.hypot(3, 4) == 5
+assert torch.equal(gradient.data.isnan(), naive.grad.isnan())
+assert length.item() == norm.item() == math.hypot(3, 4) == 5
+message = said(ts.NonFiniteError, lambda: g_nan.gradient(length, points))
+for part in "the rule of sqrt at Cell In[", ", line 3 ", "made an infinity", ": [0],":
+    assert part in message
+assert ts.rule(torch.sqrt).formulas == {"input": "g / (2 · out)"}
+import warnings
+
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    with ts.Grad(check="corners") as context:
+        relied = torch.linalg.vector_norm(points[1:] - points[:-1], dim=1).sum()
+    context.gradient(relied, points)
+assert [each.category for each in warned] == [ts.ConventionWarning]
+assert "linalg.vector_norm" in str(context.corners())
 
 # %% [markdown]
 # ## It is NaN, although that branch was not taken
@@ -246,28 +334,28 @@ g.steps(y, v)
 # number can be put *into* the branch as well:
 
 # %%
-with ts.Grad() as g:
+with ts.Grad() as g_safe:
     safe = torch.where(v == 0, 1.0, v)
     z = torch.where(v == 0, 1.0, torch.sin(safe) / safe)
-print(g.gradient(z, v))
-with ts.Grad() as g:
-    y = torch.where(v == 0, 1.0, torch.sin(v) / v)
+print(g_safe.gradient(z, v))
 print(g.gradient(y, v, masked=True))
 
 # %% [markdown]
 # Forward mode has no such trouble. A tangent takes the branch that was taken, and no other, so the two modes differ:
 
 # %%
-print(ts.jvp(lambda v: torch.where(v == 0, 1.0, torch.sin(v) / v), (v,), (torch.ones(2),))[1])
+_, tangent = ts.jvp(lambda v: torch.where(v == 0, 1.0, torch.sin(v) / v), (v,), (torch.ones(2),))
+print(tangent)
 
 # %% tags=["check"]
 right = torch.tensor([0.0, math.cos(1) - math.sin(1)])  # (v cos v - sin v) / v**2
-tangent = ts.jvp(lambda v: torch.where(v == 0, 1.0, torch.sin(v) / v), (v,), (torch.ones(2),))[1]
-for each in g.gradient(y, v, masked=True), tangent:
+for each in g.gradient(y, v, masked=True), g_safe.gradient(z, v), tangent:
     torch.testing.assert_close(each.data, right, rtol=1e-6, atol=1e-6)
 by_torch = v.data.clone().requires_grad_()
 torch.where(by_torch == 0, 1.0, torch.sin(by_torch) / by_torch).sum().backward()
-assert by_torch.grad.isnan().tolist() == [True, False]
+assert g.gradient(y, v).isnan().tolist() == by_torch.grad.isnan().tolist() == [True, False]
+torch.testing.assert_close(y.data, torch.tensor([1.0, math.sin(1)]), rtol=1e-6, atol=1e-6)
+assert "= [0, 1] / [0, 1] = [nan, 1]" in str(g.steps(y, v))
 safely = v.data.clone().requires_grad_()
 inside = torch.where(safely == 0, 1.0, safely)
 torch.where(safely == 0, 1.0, torch.sin(inside) / inside).sum().backward()
@@ -303,6 +391,20 @@ for weights, expected in ([1.0, 2.0], 3), ([0.5, 1.0], 1.5):
     (slope,) = torch.autograd.grad((torch.tensor(weights) * by_torch).sum(), by_torch)
     assert slope.item() == expected
 assert w.tolist() == [0.5, 1.0]
+message = said(ts.MutationError, lambda: g.gradient(y, x))
+for part in "a value that mul saved at Cell In[", "'y = (w * x).sum()'", "was changed in place", "'w.mul_(0.5)'":
+    assert part in message
+with ts.Grad() as context:
+    unseen = (w * x).sum()
+w.data.mul_(2)
+assert context.gradient(unseen, x).item() == 3  # as if w had been (1, 2): it was (0.5, 1)
+old = ts.tensor([1.0, 2.0])
+with ts.Grad() as context:
+    t = old * 1
+    squares = (t * t).sum()
+    t[0] = 1.0
+    t[1] = 0.0
+assert context.gradient(squares, old).tolist() == (2 * torch.tensor([1.0, 2.0])).tolist()
 
 # %% [markdown]
 # ## It is plausible: compare it
@@ -326,6 +428,32 @@ print(ts.gradcheck(loss, ts.tensor(3.0, dtype=ts.float64), order=1))
 
 # %%
 print(ts.gradcheck(lambda x: x * x * x, ts.tensor(3.0, dtype=ts.float64), order=1))
+
+# %% tags=["check"]
+import contextlib
+import io
+import re
+
+reports, three = [], ts.tensor(3.0, dtype=ts.float64)
+for function, right in (loss, False), (lambda x: x * x * x, True):
+    with contextlib.redirect_stdout(io.StringIO()) as report:
+        assert ts.gradcheck(function, three, order=1) is right
+    reports.append(report.getvalue())
+low, high = (loss(torch.tensor(each, dtype=torch.float64)).item() for each in (3 - 1e-5, 3 + 1e-5))
+assert math.isclose((high - low) / 2e-5, 27, rel_tol=1e-8)
+assert "DISAGREE" in reports[0]
+assert "analytic 9, numeric 27 ±" in reports[0]
+assert reports[0].splitlines()[1].strip().startswith("item() at Cell In[")
+assert "scale = (x * x).item()" in reports[0].splitlines()[1]
+assert "1 agree" in reports[1]
+assert "analytic 27, numeric 27 ±" in reports[1]
+with ts.Grad() as context:
+    nine = loss(three)
+assert context.gradient(nine, three).item() == 9
+assert context.why(nine, three).startswith("the target depends on the source")
+assert "item()" not in context.why(nine, three)
+steps = [re.search(r"\(step (.*?)\)", report)[1] for report in reports]
+assert steps[0] != steps[1]
 
 # %% [markdown]
 # ## How far can finite differences be trusted?
@@ -360,14 +488,23 @@ plt.show()
 # %% tags=["check"]
 errors = {}
 for kind in torch.float32, torch.float64:
-    for h in torch.finfo(kind).eps ** (1 / 3), 1e-6:
-        at = torch.tensor(1.0, dtype=kind)
-        errors[kind, h] = abs(((torch.sin(at + h) - torch.sin(at - h)) / (2 * h)).item() - math.cos(1.0))
+    for width in torch.finfo(kind).eps ** (1 / 3), 1e-6:
+        one = torch.tensor(1.0, dtype=kind)
+        off = ((torch.sin(one + width) - torch.sin(one - width)) / (2 * width)).item() - math.cos(1.0)
+        errors[kind, width] = abs(off)
 (cubic, prudent), (wide, _) = [[value for key, value in errors.items() if key[0] is kind] for kind in curves]
 assert 1e-6 < cubic < 1e-4
 assert prudent > 1e-3
-assert 1 + torch.tensor(1e-8) == 1
+assert 1 + torch.tensor(1e-8) == 1 - torch.tensor(1e-8) == 1
 assert wide < 1e-9
+right = h > 1e-3  # the curve of the picture in float64: there h^2 |f'''| / 6 is what is off
+torch.testing.assert_close(error[right], h[right] ** 2 * math.cos(1.0) / 6, rtol=0.02, atol=0)
+best = h[error.argmin()].item()
+assert 0.1 < best / torch.finfo(torch.float64).eps ** (1 / 3) < 10
+with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stdout(io.StringIO()):
+    warnings.simplefilter("always")
+    ts.gradcheck(lambda x: x * x * x, ts.tensor(3.0), order=1)
+assert "float32" in str(warned[0].message)
 
 # %% [markdown]
 # ## What to ask
@@ -399,7 +536,9 @@ def share(w):
 with ts.Grad() as g:
     right = share(w)
     loss = torch.nn.functional.binary_cross_entropy_with_logits(w * data, labels)
-print(g.why(right, w).splitlines()[1])
+reason = g.why(right, w).splitlines()[1]
+print(reason)
+assert reason.strip().startswith("gt at")
 better = w - g.gradient(loss, w)
 print(right, share(better))
 assert g.gradient(right, w).item() == 0
@@ -415,7 +554,12 @@ try:
     with ts.Grad(check="nan"):
         torch.log(1 + torch.exp(v))
 except ts.NonFiniteError as error:
-    print(error)
+    reason = str(error)
+else:
+    reason = "nothing"
+print(reason)
+assert reason.startswith("exp at")
+assert "made an infinity, where input is 100" in reason
 with ts.Grad() as g:
     naive, right = torch.log(1 + torch.exp(v)), torch.nn.functional.softplus(v)
 print(g.gradient(naive, v), g.gradient(right, v))
