@@ -2,7 +2,7 @@
 # # What does a minimal engine look like?
 #
 # You write an engine in 55 lines: it records, goes backwards, undoes broadcasting and differentiates its own
-# gradients. Then you find each of its pieces in the source of tensorad, and see what tensorad adds to it. Twenty
+# gradients. Then you find each of its pieces in the source of tensorad, and see what tensorad adds to it. Twenty-five
 # minutes.
 
 # %%
@@ -148,8 +148,11 @@ with ts.Grad() as g_ts:
 g_ts.graph(y_ts)
 
 # %% tags=["check"]
-edges = [[each for _, each in node.inputs] for node in g_ts.graph(y_ts).nodes]
-assert len(edges) == 4
+their_nodes = g_ts.graph(y_ts).nodes
+place = {node.number: number for number, node in enumerate(their_nodes, 1)}
+theirs = [[place[number] for _, number in node.inputs] for node in their_nodes]
+yours = [[parent.number for parent in node.parents] for node in (x.node, h.node, product.node, y.node)]
+assert theirs == yours == [[], [1, 1], [2], [3, 1]]
 assert [h.node.number, product.node.number, y.node.number] == [2, 3, 4]
 assert all(parent.number < node.number for node in (h.node, product.node, y.node) for parent in node.parents)
 
@@ -212,6 +215,8 @@ g.gradient(y, x)
 by_torch = torch.tensor(6.0, requires_grad=True)
 (by_torch * by_torch * 3 + by_torch).backward()
 assert g.gradient(y, x).data == by_torch.grad == 37 == 1 + 18 + 18
+each = {node.number: cotangent.data.item() for node, cotangent in backward(g, y.node, Value(1.0)).items()}
+assert each == {4: 1, 3: 1, 2: 3, 1: 37}
 
 # %% [markdown]
 # ## What does broadcasting do to a gradient?
@@ -234,6 +239,7 @@ print("the gradient is ", g.gradient(y, w), "and by v", g.gradient(y, v))
 # %% tags=["check"]
 a, b = torch.tensor(2.0, requires_grad=True), torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
 (a * b).sum().backward()
+assert rule_of_w(Value(torch.ones(3)), w, v).data.tolist() == [1, 2, 3]  # g * v, not yet summed
 assert g.gradient(y, w).data == a.grad == 6
 assert torch.equal(g.gradient(y, v).data, b.grad)
 
@@ -324,29 +330,131 @@ assert len(cells) == 6
 assert len(code) == 55
 
 # %% [markdown]
-# ## Where is the node in tensorad?
+# ## Where does each piece stand in tensorad?
 #
-# The rest of this page reads tensorad with your engine beside it. A helper prints the source of a piece without its
-# docstring. First the node:
-
+# The next cell has your pieces on the left, and the same pieces of tensorad on the right. It asks Python where these
+# stand, and how many lines they have there, documentation included.
 
 # %%
 import inspect
-import re
-import textwrap
+from pathlib import Path
 
-
-def read(piece):
-    source = inspect.getsource(piece)
-    without = re.sub(r'\s+""".*?"""\n+', "\n", source, count=1, flags=re.DOTALL)
-    print(textwrap.dedent(without).strip())
-
-
-read(ts.node.Node)
+same = {
+    "Node": ts.node.Node,
+    "recording": ts.node.Contexts,
+    "Value": ts.Tensor,
+    "Value: node or Node": ts.Tensor.leaf,
+    "Value.__add__ = ...": ts.operators.attach,
+    "__enter__": ts.node.Entry.__enter__,
+    "__exit__": ts.node.Entry.__exit__,
+    "Context": ts.Grad,
+    "gradient": ts.Grad.gradient,
+    "op": ts.call.Op,
+    "between": ts.backward.between,
+    "backward": ts.backward.stepwise,
+    "its sum_to": ts.backward.fit,
+}
+home = Path(ts.__file__).parent
+for yours, piece in same.items():
+    file, length = Path(inspect.getsourcefile(piece)).relative_to(home), len(inspect.getsourcelines(piece)[0])
+    print(f"{yours:19} {file.as_posix():21} {piece.__qualname__:15} {length:3} lines")
+for row in "__add__ mul pow exp log sin cos sum_to_size expand".split():
+    print(f"{'a row of the table':19} {ts.rule(row).file:21} {ts.rule(row).name}")
 
 # %% [markdown]
-# `number`, `contexts` and `parents` are yours. `op` stands for your `rules`. The difference is `saved`, in the place
-# of your `args`: torch tensors, and only those that a rule names. The parameters of a rule say what these are.
+# `print(inspect.getsource(ts.node.Node))` shows you one of them, and `ts.rule(torch.sin)` a row. This is how they
+# differ from yours:
+#
+# | yours | in tensorad |
+# |---|---|
+# | `Node` | `op` stands for your `rules`, and `saved` for `args`; `shape` is noted, as the value may be gone |
+# | `numbers` | the same counter, as `next_number` in `node.py` |
+# | `recording` | a context variable: what another thread computes meanwhile is not recorded into your contexts |
+# | `Value` | answers `__torch_function__`, so that `torch.sin(x)` and `x.sin()` are ops too |
+# | a leaf | is made when a value is first used under a context, not with each value |
+# | `__add__`, ... | all operators, also when a torch tensor stands on the left |
+# | `Context` | cannot be opened again while it is open; notes its line for messages |
+# | `gradient` | takes several sources, and makes errors of mistakes |
+# | `op` | writes a `call` of its own for each op, from the text `CALL`; integers and constants make no node |
+# | the rows | rules name what they need; those of `pow` take care of 0 |
+# | `between` | keeps only the nodes that some source flows through |
+# | `sum_to` | undoes dtypes as well; a rule whose result fits nowhere is named |
+#
+# `saved` and the loop need more than a line.
+
+# %% tags=["check"]
+import threading
+
+for piece in same.values():
+    assert Path(inspect.getsourcefile(piece)).is_relative_to(home)
+for card in map(ts.rule, "__add__ mul pow exp log sin cos sum_to_size expand".split()):
+    assert (home / card.file).is_file()
+    assert card.source.splitlines()[0] in (home / card.file).read_text(encoding="utf-8")
+assert {"op", "saved", "shape", "number", "contexts", "parents"} <= {*ts.node.Node.__slots__}
+assert "next_number = itertools.count(1).__next__" in inspect.getsource(ts.node)
+assert "\nCALL = " in inspect.getsource(ts.call)
+one, other = Value(1.0), ts.tensor(1.0)
+assert one.node is not None
+assert other.node is None
+seen = []
+with Context() as context, ts.Grad() as context_ts:
+    thread = threading.Thread(target=lambda: seen.extend([(one + 1).node.contexts, (other + 1).node]))
+    thread.start()
+    thread.join()
+    made = torch.sin(other), other.sin(), torch.ones(()) + other
+    whole, constant = other.long(), ts.add(torch.ones(()), 1)
+    try:
+        context_ts.__enter__()
+    except ts.ContextError:
+        pass
+    else:
+        raise AssertionError("opened twice")
+    twice, factor = context.__enter__(), ts.tensor(2.0)
+    twice.__exit__()
+    long_way = other * (factor * 3)
+assert seen == [(context,), None]
+assert all(each.node.contexts == {context_ts} for each in made)
+assert [each.item() for each in made] == [each.item() for each in (other.data.sin(), other.data.sin(), other.data + 1)]
+assert other.node.parents == ()
+assert whole.node is constant.node is None
+assert "def call(input" in ts.op.ROWS[ts.exp].source
+try:
+    torch.sin(one)
+except TypeError:
+    pass
+else:
+    raise AssertionError("torch takes a Value")
+order, _ = ts.backward.between(context_ts, long_way.node, {other.node})
+assert order == [long_way.node]
+wide, narrow = ts.tensor(2.0, dtype=ts.float64), ts.tensor(3.0)
+with ts.Grad() as context_ts:
+    mixed = wide * narrow
+slopes = context_ts.gradient(mixed, [wide, narrow])
+assert [each.dtype for each in slopes] == [torch.float64, torch.float32]
+assert [each.item() for each in slopes] == [3, 2]
+zero, two = torch.zeros((), requires_grad=True), torch.tensor(2.0, requires_grad=True)
+by_torch = torch.autograd.grad(zero**two, [zero, two])
+theirs, own = (ts.tensor(0.0), ts.tensor(2.0)), (Value(0.0), Value(2.0))
+with Context() as context, ts.Grad() as context_ts:
+    power_ts, power_own = theirs[0] ** theirs[1], own[0] ** own[1]
+assert [each.item() for each in context_ts.gradient(power_ts, theirs)] == [each.item() for each in by_torch] == [0, 0]
+assert context.gradient(power_own, own[1]).data.isnan()
+ts.defrule("misfit(input)", function=lambda t: t * 1, input=lambda g: torch.ones(7))
+vector = ts.tensor([1.0, 2.0])
+with ts.Grad() as context_ts:
+    fits_nowhere = ts.misfit(vector)
+try:
+    context_ts.gradient(fits_nowhere, vector)
+except ts.TensorADError as error:
+    named = str(error)
+else:
+    raise AssertionError("no error")
+assert "misfit" in named
+
+# %% [markdown]
+# ## What is saved?
+#
+# Torch tensors, and only those that a rule names. The parameters of a rule say what these are.
 
 # %%
 print(ts.rule(torch.exp))
@@ -372,43 +480,17 @@ print(f"your engine holds it: {held[0]}; tensorad holds it: {held[1]}")
 
 # %% tags=["check"]
 assert held == [True, False]
+assert (ts.rule(torch.exp).saves, ts.rule(torch.neg).saves) == (["out"], [])
 
 # %% [markdown]
-# The other fields follow from this. A value that is gone cannot be asked for its `shape` and `dtype`. And a value
-# that is saved may be changed in place by then: `version` notices that (exercise 3 below). `site` is the line of your
-# program, for messages.
-
-# %% [markdown]
-# ## Where is `op`?
+# And a value that is saved may be changed in place by then: `version` notices that (exercise 3 below).
 #
-# Your `call` is general: it loops over whatever arguments it is given. tensorad writes such a function for each op,
-# from the names in its signature, and compiles it when it is first used. This is the text for `exp`:
-
-# %%
-from tensorad.op import ROWS
-
-print(ROWS[ts.exp].source.strip())
-
-# %% [markdown]
-# The three steps are yours: the data of the arguments, the call of torch's function, and a node if a context is open.
-# `recording` is a context variable instead of a list. Your list is one for the whole program: what another thread
-# computes meanwhile would be recorded into your contexts. And there are ways out before the node: a result of
-# integers has no derivative, and an op on constants needs no node.
-
-# %% [markdown]
-# ## Where is the backward pass?
+# ## What does the loop add?
 #
-# In `backward.py`, in two functions again. Find in `between` the test that says whose a node is, and the sort.
+# `stepwise` is your `backward`. Here is its source, and below, what each part is to yours.
 
 # %%
-read(ts.backward.between)
-
-# %% [markdown]
-# The first loop is yours. The second one is new: it keeps only the nodes that some source flows through. Your engine
-# also works out cotangents of what nobody asked for, such as those of constants. The loop itself:
-
-# %%
-read(ts.backward.stepwise)
+print(inspect.getsource(ts.backward.stepwise))
 
 # %% [markdown]
 # | in your `backward` | in `stepwise` | what is added |
@@ -427,30 +509,20 @@ read(ts.backward.stepwise)
 # %%
 g_ts.steps(y_ts, [x_ts])
 
+# %% tags=["check"]
+quoted = "reversed(order)|cotangents.pop(node, None)|version(node.saved) != node.version|pull(g, saved)|op.separate("
+quoted += "|if op.joint|recorded|fit(pulled, parent, node)|cotangents[parent] += pulled|cotangents[parent] + pulled"
+assert all(part in inspect.getsource(ts.backward.stepwise) for part in quoted.split("|"))
+stops = [line.strip() for line in str(g_ts.steps(y_ts, [x_ts])).splitlines()]
+assert [line.split()[1] for line in stops if "cotangent" in line] == ["y_ts", "v3", "h_ts"]
+received = [line.split(", and ")[0].split(" = ")[-1] for line in stops if line.startswith("x_ts receives")]
+assert (received, stops[-1]) == (["1", "18", "18"], "gradient by x_ts: 37")
+
 # %% [markdown]
-# ## Where is broadcasting undone?
+# ## What does `gradient` add?
 #
-# In `fit`, which the loop calls wherever a cotangent may not be like its operand.
-
-# %%
-read(ts.backward.fit)
-
-# %% [markdown]
-# `sum_to_size` is your `sum_to`. After it comes promotion: a float32 operand beside a float64 one has a float64
-# cotangent, which is converted back. And a rule that returns what fits nowhere is named in the error.
-
-# %% [markdown]
-# ## Where is `gradient`?
-#
-# In `grad.py`, and it reads like a list of what happens: check, seed, go back, arrange.
-
-# %%
-read(ts.Grad.gradient)
-
-# %% [markdown]
-# Your `gradient` is the two lines in the middle. What stands around them is there for mistakes. Ask for the
-# derivative of something that the context never saw, and your engine says zero, where tensorad raises an error that
-# says why.
+# Your `gradient` goes back at once; tensorad's first checks what it is asked. Ask for the derivative of something that
+# the context never saw, and your engine says zero, where tensorad raises an error that says why.
 
 # %%
 x_own, x_ts = Value(6.0), ts.tensor(6.0)
@@ -466,6 +538,14 @@ except ts.NotRecordedError as error:
 # %% tags=["check"]
 assert g.gradient(y_own, x_own).data == 0
 assert torch.func.grad(lambda t: t * t)(x_own.data) == 12
+try:
+    g_ts.gradient(y_ts, x_ts)
+except ts.NotRecordedError as error:
+    message = str(error)
+else:
+    raise AssertionError("no error")
+assert "the target was made before g_ts" in message
+assert "compute it inside the block" in message
 
 # %% [markdown]
 # What tensorad adds to the engine that you wrote is memory, speed, threads, more kinds of ops, and messages. The idea

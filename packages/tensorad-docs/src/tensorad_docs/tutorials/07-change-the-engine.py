@@ -48,6 +48,8 @@ dx, d2x
 by_torch = torch.tensor(2.0)
 assert dx.data == torch.func.grad(lambda t: t**3)(by_torch) == 12
 assert d2x.data == torch.func.grad(torch.func.grad(lambda t: t**3))(by_torch) == 12
+assert ts.rule("cube").saves == ["input"]
+assert [each.item() for each in y.node.saved] == [2.0]
 
 # %% [markdown]
 # ## Why would you write a rule?
@@ -57,9 +59,9 @@ assert d2x.data == torch.func.grad(torch.func.grad(lambda t: t**3))(by_torch) ==
 
 # %%
 x = ts.tensor([-1.0, 0.0, 100.0])
-with ts.Grad() as g:
-    y = torch.log(1 + torch.exp(x))
-y, g.gradient(y, x)
+with ts.Grad() as g_naive:
+    naive = torch.log(1 + torch.exp(x))
+naive, g_naive.gradient(naive, x)
 
 # %% [markdown]
 # $e^{100}$ is too large for float32, so the value is infinite and the gradient NaN, though the function is close to
@@ -81,7 +83,11 @@ y, g.gradient(y, x)
 by_torch = x.data.clone().requires_grad_()
 torch.nn.functional.softplus(by_torch).sum().backward()
 torch.testing.assert_close(g.gradient(y, x).data, by_torch.grad, rtol=1e-6, atol=1e-6)
-assert g.gradient(y, x)[2].item() == 1
+torch.testing.assert_close(y.data, torch.nn.functional.softplus(x.data), rtol=1e-6, atol=1e-6)
+assert (y[2].item(), g.gradient(y, x)[2].item()) == (100, 1)
+assert torch.exp(x.data[2]).isinf()
+assert naive.isinf().tolist() == [False, False, True]
+assert g_naive.gradient(naive, x).isnan().tolist() == [False, False, True]
 
 # %% [markdown]
 # ## How do you know that a rule is right?
@@ -95,11 +101,12 @@ number = ts.tensor(2.0, dtype=ts.float64)
 vector = ts.tensor([1.0, 2.0], dtype=ts.float64)
 ts.check_rule(log1pexp, vector)
 
-for rule in (
+rules = (
     lambda g, input: 2 * g * input**2,
     lambda g, input: 3 * input**2,
     lambda g, input: (3 * g * input**2).sum(),
-):
+)
+for rule in rules:
     wrong = ts.defrule("wrong_cube(input)", function=lambda x: x**3, input=rule)
     try:
         ts.check_rule(wrong, (number,), (vector,))
@@ -111,17 +118,40 @@ for rule in (
 # `g`. That gives the right number as long as `g` is 1, and a wrong one inside any longer program. The third is right
 # for a number, example 0, and for a vector it returns one number where each entry needs its own.
 
+
 # %% tags=["check"]
+def said(rule, *examples):
+    """The message of the RuleError that must be raised."""
+    try:
+        ts.check_rule(rule, *examples)
+    except ts.RuleError as error:
+        return str(error)
+    raise AssertionError("check_rule says nothing")
+
+
 by_torch = torch.func.grad(lambda t: t**3)(number.data)
-found = []
-for name, wrong_rule in {"two": lambda g, input: 2 * g * input**2, "no_g": lambda g, input: 3 * input**2}.items():
-    ts.defrule(f"{name}(input)", function=lambda t: t**3, input=wrong_rule)
+found, messages = [], []
+for wrong_rule in rules:
+    wrong = ts.defrule("wrong_cube(input)", function=lambda t: t**3, input=wrong_rule)
+    messages.append(said(wrong, (number,), (vector,)))
     with ts.Grad() as context:
-        value = getattr(ts, name)(number)
+        value = ts.wrong_cube(number)
         longer = 10 * value
     found.append([context.gradient(each, number).item() for each in (value, longer)])
 assert by_torch.item() == 12
-assert found == [[8, 80], [12, 12]]
+assert found == [[8, 80], [12, 12], [12, 120]]
+for message, parts in zip(
+    messages,
+    (
+        ("example 0", "a wrong derivative", "analytic 8, numeric 12"),
+        ("example 0", "is not linear in g"),
+        ("example 1", "a cotangent of shape () where the operand has shape (2,)"),
+    ),
+    strict=True,
+):
+    assert message.startswith(f"check_rule of wrong_cube, {parts[0]}: ")
+    assert all(part in message for part in parts)
+assert ts.check_rule(ts.cube, (number,), (vector,)) is None
 
 # %% [markdown]
 # ## Can it be right once and wrong twice?
@@ -151,6 +181,12 @@ with ts.Grad() as outer:
     second = outer.gradient(first, number)
 by_torch = torch.func.grad(torch.func.grad(lambda t: t**3))(number.data)
 assert (first.item(), second.item(), by_torch.item()) == (12, 0, 12)
+message = said(frozen, number)
+assert "right at the first order and wrong at the second" in message
+assert "analytic 0, numeric 12" in message
+(line,) = [line for line in message.splitlines() if "detach at Cell In[" in line]
+assert ", line 4 ('input=lambda g, input: 3 * g * input.detach() ** 2,')" in line
+assert ts.check_rule(ts.cube, number) is None  # without detach
 
 # %% [markdown]
 # ## What if the function is a loop?
@@ -204,6 +240,9 @@ assert math.isclose(d2x.item(), -12 / 2197)
 with ts.Grad() as context:
     by_loop = root(x)
 assert len(context.graph(by_loop).nodes) == 20 * 8 + 2 == 162  # 20 rounds of 8 ops, the first y, and x
+assert str(context.graph(by_loop)).startswith("20 × (")  # folded by rounds
+assert math.isclose(slope.item(), 1 / 13)
+assert "out" in ts.rule("root").saves
 assert len(g1.graph(y).nodes) == 2
 assert math.isclose(d2x.item(), (high - 2 * middle + low) / step**2, rel_tol=1e-5)
 
@@ -251,6 +290,24 @@ by_torch = x.data.clone().requires_grad_()
 torch.nn.functional.silu(by_torch).sum().backward()
 torch.testing.assert_close(g.gradient(y, x).data, by_torch.grad, rtol=1e-6, atol=1e-6)
 assert by_torch.grad[0] == 0.5
+kinds = []
+
+
+def watched(x):
+    kinds.append(type(x))
+    return fwd(x)
+
+
+once_more = ts.primitive(lambda x: x * torch.sigmoid(x))
+once_more.defvjp(watched, bwd)
+with ts.Grad() as outer:
+    with ts.Grad() as inner:
+        first = inner.gradient(once_more(x), x)
+    second = outer.gradient(first, x)
+assert kinds == [torch.Tensor, ts.Tensor]
+silu = torch.nn.functional.silu
+by_torch = [torch.func.grad(torch.func.grad(silu))(each) for each in x.data]
+torch.testing.assert_close(second.data, torch.stack(by_torch), rtol=1e-5, atol=1e-6)
 
 # %% [markdown]
 # ## May a rule be wrong on purpose?
@@ -270,7 +327,7 @@ def descend(w, steps):
     return w
 
 
-w = descend(ts.tensor(1.2), 2)
+stuck = descend(ts.tensor(1.2), 2)
 
 # %% [markdown]
 # Nothing moves. `round` is a staircase: it has the slope 0 on every step, so the gradient is 0, and rightly so. But
@@ -295,13 +352,18 @@ assert 2 * (3 * 1 - 12) * 3 == -54
 assert len(path) == 5
 assert math.isclose(path[-1], 3.72)
 assert math.isclose(w.item(), path[-1], rel_tol=1e-6)
+assert (3 * round(w.item()) - 12) ** 2 == 0
+assert stuck.item() == ts.tensor(1.2).item()
+by_torch = torch.tensor(1.2, requires_grad=True)
+assert torch.autograd.grad((3 * torch.round(by_torch) - 12) ** 2, by_torch)[0] == 0
 with ts.override(torch.round, input=lambda g: g):
-    said = ""
-    try:
-        ts.check_rule(torch.round, ts.tensor(1.2, dtype=ts.float64))
-    except ts.RuleError as error:
-        said = str(error)
-assert "a wrong derivative" in said
+    u = ts.tensor(1.2)
+    with ts.Grad() as context:
+        loss = (3 * torch.round(u) - 12) ** 2
+    message = said(torch.round, ts.tensor(1.2, dtype=ts.float64))
+assert context.gradient(loss, u).item() == -54
+assert "a wrong derivative" in message
+assert "analytic 1, numeric " in message
 
 # %% [markdown]
 # What is recorded inside the block has the other rule, also if the gradient is asked for later. What is recorded
@@ -377,6 +439,15 @@ assert torch.equal(torch.relu(-torch.relu(-at)), torch.zeros(21))
 by_torch = torch.tensor([-2.0, 0.0, 3.0], requires_grad=True)
 (torch.relu(by_torch) - torch.relu(-by_torch)).sum().backward()
 assert torch.equal(g.gradient(y, x).data, by_torch.grad)
+assert by_torch.grad.tolist() == [1, 0, 1]
+noted = str(g.corners())
+assert noted.count("relu at Cell In[") == 2
+assert noted.count("at [1], where input = ") == 2
+assert noted.count("relu(x) at 0: 0 (torch: 0; JAX: 0)") == 2
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    g.gradient(y, x)
+assert [each.category for each in warned] == [ts.ConventionWarning]
 
 # %% [markdown]
 # ## Where does a NaN come from that nobody asked for?
@@ -430,6 +501,10 @@ by_torch = torch.tensor([0.0, 4.0], requires_grad=True)
 torch.where(by_torch > 0, torch.sqrt(by_torch), 0.0).sum().backward()
 assert by_torch.grad[0].isnan()
 assert g.gradient(y, x).data[0].isnan()
+steps = str(g.steps(y, [x]))
+assert "= [0, 1]\n" in steps
+assert "= [0, 1] / (2 · [0, 2]) = [nan, 0.25]" in steps
+assert ts.rule(torch.sqrt).formulas == {"input": "g / (2 · out)"}
 right = torch.tensor([0.0, 1 / (2 * math.sqrt(4))])
 assert torch.equal(g_own.gradient(y_own, x).data, right)
 assert torch.equal(g.gradient(y, x, masked=True).data, right)
@@ -469,13 +544,22 @@ assert g.gradient(y, x).item() == math.tanh(100)
 swapped = {"a": lambda g, b, out: g * b / out, "b": lambda g, a, out: g * a / out}
 mended = {"a": lambda g, a, out: g * a / out, "b": lambda g, b, out: g * b / out}
 three, four = (ts.tensor(value, dtype=ts.float64) for value in (3.0, 4.0))
-for arguments in ((three, four), (three, three)):
-    try:
-        wrong = ts.defrule("hypotenuse(a, b)", function=torch.hypot, **swapped)
-        ts.check_rule(wrong, *arguments)
-        print("nothing")
-    except ts.RuleError as error:
-        print(error)
+wrong = ts.defrule("hypotenuse(a, b)", function=torch.hypot, **swapped)
+try:
+    ts.check_rule(wrong, three, four)
+except ts.RuleError as error:
+    message = str(error)
+else:
+    message = "nothing"
+print(message)
+assert "a wrong derivative: 2 of 2 entries are wrong" in message
+ts.check_rule(wrong, three, three)  # says nothing: an error would end the cell
+by_torch = torch.tensor(3.0, dtype=torch.float64, requires_grad=True), torch.tensor(4.0, dtype=torch.float64)
+(slope,) = torch.autograd.grad(torch.hypot(*by_torch), by_torch[0])
+with ts.Grad() as g:
+    y = wrong.call(three, four)
+assert math.isclose(g.gradient(y, three).item(), 4 / 5)
+assert math.isclose(slope.item(), 3 / 5)
 ts.check_rule(ts.defrule("hypotenuse(a, b)", function=torch.hypot, **mended), three, four)
 
 # %% [markdown] tags=["solution"]
