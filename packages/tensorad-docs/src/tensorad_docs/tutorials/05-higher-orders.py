@@ -115,9 +115,7 @@ square = by_torch * by_torch
 (partial,) = torch.autograd.grad(square.detach() * by_torch, by_torch)
 assert (dx.item(), d2x.item()) == (partial.item(), 2 * 6) == (36, 12)
 assert (total.item(), torch.autograd.grad(total, by_torch)[0].item()) == (108, 36)
-owned = {
-    name: (g1 in value.node.contexts, g2 in value.node.contexts) for name, value in (("u", u), ("y", y), ("dx", dx))
-}
+owned = {name: (g1 in one.node.contexts, g2 in one.node.contexts) for name, one in (("u", u), ("y", y), ("dx", dx))}
 assert owned == {"u": (False, True), "y": (True, True), "dx": (False, True)}
 
 # %% [markdown]
@@ -167,10 +165,10 @@ z = t**7 / 5040
 import math
 
 assert math.factorial(7) == 5040
-left = 1 / 5040  # of t**7 / 5040, after so many derivatives: left * t**(7 - order)
-for order, one in enumerate((z, dt, d2t, d3t, d4t, d5t, d6t)):
-    assert math.isclose(one.item(), left * 6.0 ** (7 - order), rel_tol=1e-5)
-    left *= 7 - order
+left = 1 / 5040  # of t**7 / 5040, after so many derivatives: left * t**(7 - done)
+for done, one in enumerate((z, dt, d2t, d3t, d4t, d5t, d6t)):
+    assert math.isclose(one.item(), left * 6.0 ** (7 - done), rel_tol=1e-5)
+    left *= 7 - done
 assert math.isclose(d6t.item(), t.item(), rel_tol=1e-6)
 assert [g.gradient(z, t).item() for g in (g1, g2, g3, g4, g5, g6)] == [dt.item()] * 6
 assert str(Out[max(Out)]).splitlines()[-3:] == [  # the output of the cell before
