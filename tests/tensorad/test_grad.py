@@ -581,3 +581,13 @@ def test_gradients_under_vmap() -> None:
         return g.gradient(y, x).data
 
     assert torch.vmap(slope)(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[2, 4], [6, 8]]
+
+
+def test_a_cotangent_that_fits_is_taken_as_it_is() -> None:
+    x, seed = ts.tensor([1.0, 2.0]), ts.tensor([3.0, 4.0])
+    with ts.Grad() as g2:
+        with ts.Grad() as g1:
+            y = x**2
+        dx = g1.gradient(y, x, cotangent=seed)
+    assert "to" not in [node.op for node in g2.graph(dx).nodes]
+    assert g2.gradient(dx, seed).tolist() == [2.0, 4.0]

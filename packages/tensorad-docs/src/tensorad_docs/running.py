@@ -44,9 +44,9 @@ def executed(tutorial: Tutorial, cache: Path | None = None) -> Any:
         )
         own = os.environ | {"IPYTHONDIR": f"{folder}/.ipython"}
         asyncio.run(client.async_execute(env=own))  # with a loop that is closed again, whatever thread this is
-    if kept and cache:
-        cache.mkdir(parents=True, exist_ok=True)
-        for stale in cache.glob(f"{tutorial.name}-*.ipynb"):
+    if kept:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        for stale in kept.parent.glob(f"{tutorial.name}-*.ipynb"):
             stale.unlink()
         whole = kept.with_suffix(".part")
         nbformat.write(book, whole)
