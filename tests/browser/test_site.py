@@ -53,7 +53,6 @@ def address(request: pytest.FixtureRequest, site: Path) -> Iterator[str]:
         return
     root = site.parents[2]
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=root))
-    server.daemon_threads = False  # so that closing it waits for answers on their way
     with server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/{site.relative_to(root).as_posix()}"
