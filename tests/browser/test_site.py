@@ -178,6 +178,6 @@ def test_graphs_on_a_page(site: Path, new_page: Callable[[], Page], screenshots:
     expect(nested.locator(".frame.gradient")).to_have_count(1)
     folded = page.locator(".tensorad-board").nth(2)
     before = folded.locator(".thing").count()
-    folded.get_by_role("button", name=re.compile(r"^blocks.1 \(round 2\)")).press("Enter")
+    folded.get_by_role("button", name=re.compile(r"^blocks.1 \(round 2\)")).click()
     expect(folded.locator(".thing")).to_have_count(before + 7)
     folded.screenshot(path=screenshots / "site-folded.png")

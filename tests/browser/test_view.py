@@ -152,6 +152,15 @@ def test_folding(shown: Shown) -> None:
     expect(page.locator(".thing.current .second")).to_have_text("240 of 241 steps")
 
 
+def test_a_first_click_unfolds_though_the_panel_moves_the_picture(shown: Shown) -> None:
+    """Without steps the panel comes with the first box that is chosen, and the picture gives way to it."""
+    page = shown(traces.middle() | {"steps": None})
+    before = page.locator(".thing").count()
+    folded = page.locator('.thing[aria-label="Block.forward #2, folded, 10 nodes"]').first
+    folded.click()
+    expect(page.locator(".thing")).to_have_count(before + 9)
+
+
 def test_too_many_things(shown: Shown) -> None:
     page = shown(traces.large())
     expect(page.locator(".note")).to_have_text(re.compile("groups were folded, to show no more than 250 boxes"))

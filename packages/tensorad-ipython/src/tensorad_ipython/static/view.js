@@ -495,6 +495,7 @@ class Picture {
   behaviour(stop, kind, label, expanded) {
     return {
       class: kind, role: "button", "aria-label": label, "aria-expanded": expanded, tabindex: -1,
+      mousedown: (event) => event.preventDefault(), // no focus yet: the panel would move the picture away from a click
       click: () => this.press(stop),
       focus: () => this.choose(stop.lines ? stop : null),
       keydown: (event) => this.key(event, stop),
