@@ -6,7 +6,6 @@ but a link that a reader may choose to follow is allowed to.
 """
 
 import sys
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,15 +13,13 @@ from urllib.parse import unquote, urlsplit
 _LINKS = ("href", "src", "data", "poster", "action", "xlink:href")
 
 
-@dataclass
 class Page(HTMLParser):
     """The anchors of a page, and its links, each with the kind of element that it stands in."""
 
-    anchors: set[str] = field(default_factory=set[str])
-    links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.anchors: set[str] = set()
+        self.links: list[tuple[str, str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take note of an element."""

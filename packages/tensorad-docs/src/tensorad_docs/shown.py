@@ -38,8 +38,12 @@ def fragment(value: Any) -> str:
         return embed(value.trace())
     if isinstance(value, Explanation):
         return html_of(value)
-    svg = value._repr_mimebundle_()["image/svg+xml"]
-    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
+    return f"<figure>{inline(value._repr_mimebundle_()['image/svg+xml'])}</figure>"
+
+
+def inline(svg: str) -> str:
+    """A picture without the head that it has as a file of its own."""
+    return svg[svg.index("<svg") :]
 
 
 def written_for(docs: Path) -> dict[str, str]:

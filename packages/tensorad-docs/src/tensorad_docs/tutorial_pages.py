@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 
 from tensorad_docs.running import executed, two_at_a_time
+from tensorad_docs.shown import inline
 from tensorad_docs.tutorial import Tutorial, kind_of
 from tensorad_ipython.page import embed
 
@@ -74,8 +75,7 @@ def _shown(data: dict[str, Any], widgets: dict[str, Any]) -> str:
     if "text/html" in data:
         return _html(data["text/html"])
     if "image/svg+xml" in data:
-        svg = data["image/svg+xml"]
-        return _html(svg[svg.index("<svg") :])
+        return _html(inline(data["image/svg+xml"]))
     if "image/png" in data:
         about = html.escape(data["text/plain"])
         return _html(f'<img alt="{about}" src="data:image/png;base64,{data["image/png"].strip()}">')

@@ -1,6 +1,7 @@
 """Noticing that a saved value was changed in place since: its derivative would be wrong."""
 
 import ast
+import contextlib
 import inspect
 import linecache
 import math
@@ -15,7 +16,7 @@ import torch
 from tensorad.errors import MutationError
 from tensorad.node import Node
 from tensorad.operands import INERT
-from tensorad.site import Site, line_in, line_number, line_of, name_of
+from tensorad.site import Site, line_in, line_number, line_of, name_of, parsed
 
 _TorchTensor = torch.Tensor  # a global is found faster than an attribute, and `version` runs at every op
 
@@ -56,13 +57,11 @@ def _changes_after(site: Site) -> list[tuple[str, int]]:
     `.data`.
     """
     code, file, saved = site[0], site[0].co_filename, line_number(*site)
-    text = "".join("\n" if line.startswith("%") else line for line in linecache.getlines(file))  # without magics
-    try:
-        program = ast.parse(text)
-        if not code.co_flags & inspect.CO_OPTIMIZED:  # no function: a notebook compiles a cell statement by statement
-            code = compile(program, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    except SyntaxError:
+    if (program := parsed(linecache.getlines(file))) is None:
         return []
+    if not code.co_flags & inspect.CO_OPTIMIZED:  # no function: a notebook compiles a cell statement by statement
+        with contextlib.suppress(SyntaxError):  # the text may not be what ran
+            code = compile(program, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     asked = next((frame.f_lineno for frame in _frames() if _is_of(frame.f_code, code)), math.inf)
     lines = {line for _, _, line in code.co_lines()}
     found: dict[bool, set[int]] = {True: set(), False: set()}  # whether it is likely -> the lines

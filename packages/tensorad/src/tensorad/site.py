@@ -1,11 +1,12 @@
 """Where in the user's program something happened: a code object and an instruction, put into words on demand."""
 
+import ast
 import contextlib
 import functools
 import linecache
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tensorad.grad import Grad
 
 Site = tuple[CodeType, int]
+_MAGIC = ("%", "!")  # what lines of a notebook's cell begin with that are no Python
 WRITTEN = "<written by tensorad>"  # the file name, so to speak, of the calls that call.py writes
 
 
@@ -106,6 +108,14 @@ def line_in(file_name: str, number: int) -> str:
     """The same, for a line of a file."""
     text = linecache.getline(file_name, number).strip()
     return f"at {place(file_name, number)}" + (f" ({text!r})" if text else "")
+
+
+def parsed(lines: Sequence[str]) -> ast.Module | None:
+    """The lines of a file, or of a notebook's cell without its magics, as syntax; None where they are no Python."""
+    for text in (lines, ["\n" if each.startswith(_MAGIC) else each for each in lines]):
+        with contextlib.suppress(SyntaxError, ValueError):
+            return ast.parse("".join(text))
+    return None
 
 
 def line_of(node: Node) -> str:

@@ -21,14 +21,13 @@ from tensorad import tree
 from tensorad.node import Node
 from tensorad.operands import leaf_of
 from tensorad.several import part
-from tensorad.site import INSIDE, Site, line_number
+from tensorad.site import INSIDE, Site, line_number, parsed
 from tensorad.tensor import Tensor
 
 Span = tuple[int | None, int | None, int | None, int | None]  # line, last line, column, last column
 _NESTS = (dict, list, tuple)
 _LOOKED_AT = 100  # how many items of a nest are looked at, so that a list of ten million numbers costs nothing
 _MOST = 10_000  # items of a nest that holds Tensors: of more, none is named
-_MAGIC = ("%", "!")  # what lines of a notebook's cell begin with that are no Python
 _MODULES = ("torch", "F", "ts", "tensorad", "nn")  # by the names that programs commonly give them
 _OPERATORS: dict[str, type[ast.operator]] = {
     "add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "matmul": ast.MatMult, "div": ast.Div, "pow": ast.Pow,
@@ -73,8 +72,7 @@ def _syntax(file_name: str) -> tuple[dict[Span, ast.AST], dict[Span, list[str | 
 def _read(lines: Sequence[str]) -> tuple[dict[Span, ast.AST], dict[Span, list[str | None]]]:
     expressions: dict[Span, ast.AST] = {}
     names: dict[Span, list[str | None]] = {}
-    whole = _parsed_or_none(lines) or _parsed_or_none(["\n" if each.startswith(_MAGIC) else each for each in lines])
-    if whole is None:
+    if (whole := parsed(lines)) is None:
         return {}, {}
     for each in ast.walk(whole):
         match each:
@@ -94,13 +92,6 @@ def _read(lines: Sequence[str]) -> tuple[dict[Span, ast.AST], dict[Span, list[st
             case _:
                 pass
     return expressions, names
-
-
-def _parsed_or_none(lines: Sequence[str]) -> ast.Module | None:
-    try:
-        return ast.parse("".join(lines))
-    except (SyntaxError, ValueError):  # not what ran, or not Python
-        return None
 
 
 def _span(node: Any) -> Span:
