@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import tensorad as ts
 import tensorad_ipython
 from tensorad.op import OPS
+from tensorad.rule import rule
 from tensorad_docs.rules_page import names_page
 from tensorad_ipython import page as pages
 from tensorad_ipython.magics import GradMagics, parser_of
@@ -42,6 +43,7 @@ def found(path: str) -> Any:
 TEXTS = {file.name: file.read_text() for file in sorted(REFERENCE.glob("*.md")) if file.name != "ops.md"}
 PATHS = [path for text in TEXTS.values() for path in re.findall(r"^::: (\S+)", text, re.MULTILINE)]
 ITEMS: dict[str, Any] = {path: found(path) for path in PATHS}
+FUNCTIONS = [name for name in dir(ts) if name in OPS]  # before other tests add rules of their own
 CLASSES = {path: item for path, item in ITEMS.items() if isinstance(item, type)}
 
 
@@ -104,8 +106,16 @@ def test_functions_of_public_modules_have_an_entry(module: ModuleType) -> None:
 
 
 def test_functions_of_torch_are_listed() -> None:
-    listed = set(re.findall(r"`(\w+)`", names_page()))
-    assert {name for name in dir(ts) if name in OPS} <= listed
+    listed = set(re.findall(r"`ts\.(\w+)`", names_page()))
+    assert {*FUNCTIONS} <= listed
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_torch_say_what_they_are(name: str) -> None:
+    text, card = inspect.getdoc(getattr(ts, name)) or "", rule(name)
+    assert card.name in text
+    assert re.match(r"(torch|`).* (on Tensors|as a Tensor)", text)
+    assert "a constant" in text or f'`tensorad.rule("{card.name.partition("(")[0]}")` shows' in text
 
 
 def test_functions_that_fill_tensors_are_in_the_table() -> None:

@@ -1,9 +1,15 @@
 """The page of all rules: every row of the table is on it, with its formulas and the file that it stands in."""
 
+import operator
+import re
+
+import pytest
+import torch
+
 from tensorad.call import Op
 from tensorad.op import ROWS
 from tensorad.rule import rule
-from tensorad_docs.rules_page import page
+from tensorad_docs.rules_page import cited, names_page, page
 
 
 def test_every_row_is_on_the_page() -> None:
@@ -24,4 +30,26 @@ def ours(op: Op) -> bool:
 def test_tables_have_the_columns_of_their_heads() -> None:
     rows = [line for line in page().splitlines() if line.startswith("| ")]
     assert len(rows) > 500
-    assert {line.count("|") for line in rows} == {4}
+    assert {line.count("|") for line in rows} == {5}
+
+
+def test_links_of_functions_lead_to_rows() -> None:
+    links = re.findall(r"rules\.md#(ts\.\S+)\)", names_page())
+    places = re.findall(r"\{#(\S+)\}", page())
+    assert len(links) > 400
+    assert len(places) == len({*places})
+    assert {*links} <= {*places}
+
+
+@pytest.mark.parametrize(
+    ("name", "literature"),
+    [("sin", ""), ("erf", "DLMF 7.2.1"), ("linalg.svd", "Townsend 2016"), ("gru", "Cho et al. 2014")],
+)
+def test_literature_that_a_rule_names(name: str, literature: str) -> None:
+    assert cited(rule(name).source) == literature
+
+
+@pytest.mark.parametrize("name", ["sin", "gelu", "entr", "view", "det"])
+def test_where_torch_has_a_function(name: str) -> None:
+    (place,) = re.findall(rf"^\| `ts\.{name}`.* \| `torch\.([\w.]+)\(", names_page(), re.MULTILINE)
+    assert callable(operator.attrgetter(place)(torch))

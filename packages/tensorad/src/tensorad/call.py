@@ -84,7 +84,7 @@ class Op:
         # The call is written when it is first used: most programs use few of the hundreds of ops.
         names = scope | {"op": self, "function": function, "write": _write, "__builtins__": __builtins__}
         self.written: Any = FunctionType(_unwritten.__code__, names, self.name)
-        self.written.__qualname__, self.written.__doc__ = self.name, f"torch's `{signature}`, on Tensors."
+        self.written.__qualname__ = self.name
         self.call: Callable[..., Any] = self.written
 
     def __call__(self, *args: Any) -> Any:

@@ -37,11 +37,19 @@ def find(name: str) -> list[Any]:
     return [getattr(space, name) for space in spaces() if hasattr(space, name)]
 
 
+def typed(name: str) -> str:
+    """The name, or signature, as users type it: without the path to what torch's Python function of that name calls."""
+    if not name.startswith("_C."):
+        return name
+    short = name.removeprefix("_C._nn.").removeprefix("_C._VariableFunctions.")
+    return short if find(short.partition("(")[0]) else name
+
+
 def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
     """Let `call` answer for `name` and `aliases`: as torch's functions, as Tensor methods and as `ts.name`."""
     if call.__doc__ is None:
         call.__name__ = call.__qualname__ = name
-        call.__doc__ = f"torch's `{name}`, of torch's own arguments, on Tensors."
+        describe(call, name)
     for each in (name, *aliases):
         for function in find(each):
             TABLE[function] = call
@@ -50,6 +58,17 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
             OPS.setdefault(each.rpartition(".")[2], call)  # nn.functional.linear is tensorad.linear
         if hasattr(torch.Tensor, each):
             setattr(Tensor, each, call)
+
+
+def describe(call: Callable[..., Any], form: str, notes: str | None = None) -> None:
+    """Give a call its docstring: what is torch's about it, and where its derivative is shown."""
+    form = typed(form)
+    name = form.partition("(")[0]
+    same = "with the same arguments, shapes and dtypes, and the same errors"
+    first = f"torch's `{form}`, on Tensors: {same}." if find(name) else f"`{form}`, on Tensors."
+    about = f"""The contexts that are open record each result of a floating or complex dtype, unless all operands are
+    constants. `tensorad.rule("{name}")` shows the derivative: its formulas, their source, what a corner gets."""
+    call.__doc__ = "\n\n    ".join(filter(None, [first, notes, about]))
 
 
 def take_over(old: Callable[..., Any], new: Callable[..., Any]) -> None:
@@ -117,6 +136,7 @@ def defrule(
     name = op.name
     if not ours and name in OPS:
         take_over(OPS[name], call)
+    describe(call, signature)
     register(name, call, *aliases)
     ROWS[call] = op
     return op
@@ -269,6 +289,7 @@ def composed(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 kwargs = lifted(kwargs)
             return function(*args, **torchs_names(kwargs) if takes_dim else kwargs)
 
+        describe(call, names[0], function.__doc__)
         register(names[0], call, *names[1:])
         ROWS[call] = function
         return function
@@ -298,7 +319,7 @@ def _constant(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return wrapped(function(*plain(args), **keywords(kwargs)))
 
     call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"torch's {name}, on Tensors: a constant, since it has no derivative."
+    call.__doc__ = f"torch's `{name}`, on Tensors. The result is a constant, since it has no derivative."
     return call
 
 

@@ -17,7 +17,7 @@ from tensorad import site
 from tensorad.call import Op
 from tensorad.conventions import CONVENTIONS
 from tensorad.errors import ArgumentError
-from tensorad.op import OPS, ROWS, find
+from tensorad.op import OPS, ROWS, find, typed
 from tensorad.tensor import TABLE
 
 
@@ -104,9 +104,9 @@ def rule(function: Any) -> RuleCard:
         name = (torch.overrides.resolve_name(call) or call.__name__).removeprefix("torch.")
         return RuleCard(name, "pieces", {}, [], _notes([name]), "", "")
     if row is None:
-        return RuleCard(_shown(names[0]), "constant", {}, [], _notes(names), "", "")
+        return RuleCard(typed(names[0]), "constant", {}, [], _notes(names), "", "")
     source = "\n\n".join([_text(row.__code__), *_helpers(row, _innermost(row.__code__, ast.FunctionDef))])
-    return RuleCard(_shown(names[0]), "composed", {}, [], _notes(names), source, _file(row.__code__))
+    return RuleCard(typed(names[0]), "composed", {}, [], _notes(names), source, _file(row.__code__))
 
 
 def call_of(function: Any) -> Any:
@@ -137,13 +137,7 @@ def _of_op(op: Op, names: list[str]) -> RuleCard:
     saves = [name.removesuffix("_shape") + "'s shape" * name.endswith("_shape") for name in saved]
     kind, file = "linear op" if op.linear else "op", _file(first.__code__)
     internal = file.startswith("rules/") and not any(find(name) or find(f"__{name}__") for name in names)
-    return RuleCard(_shown(op.signature), kind, formulas_of(op), saves, _notes(names), source, file, internal, forward)
-
-
-def _shown(name: str) -> str:
-    """The name as users type it: without the path to what torch's Python functions of that name call."""
-    short = name.removeprefix("_C._nn.").removeprefix("_C._VariableFunctions.")
-    return short if find(short.partition("(")[0]) else name
+    return RuleCard(typed(op.signature), kind, formulas_of(op), saves, _notes(names), source, file, internal, forward)
 
 
 def _notes(names: list[str]) -> list[str]:

@@ -77,7 +77,6 @@ class OpWithOutputs(Op):
         self.written.__globals__["function"] = self.function
         self.call = lambda *args, **kwargs: parts(self.written(*args, **kwargs))
         self.call.__name__ = self.call.__qualname__ = self.name
-        self.call.__doc__ = self.written.__doc__
 
     @cached_property
     def pulls(self) -> list[Callable[[Any, Any], Any]]:

@@ -109,39 +109,39 @@ clamp = defrule("clamp(input, min=None, max=None)", "clip",
         min=lambda g, input, min, max: g.where(below(input, min, max), 0),
         max=lambda g, input, min, max: g.where(above(input, min, max), 0)).call
 
-# Special functions. Formulas: DLMF, the section named in each row.
+# Special functions. DLMF is the Digital Library of Mathematical Functions, with the number of the formula.
 defrule("sigmoid(input)", "special.expit", input=lambda g, out: sigmoid_pull(g, out))
 defrule("logit(input, eps=None)", "special.logit", input=lambda g, input, eps: logit_slope(g, input, eps))
-defrule("erf(input)", input=lambda g, input: g * (2 / SQRT_PI) * (-input * input).exp())  # 7.2.1
-defrule("erfc(input)", input=lambda g, input: g * (-2 / SQRT_PI) * (-input * input).exp())  # 7.2.2
-defrule("erfinv(input)", input=lambda g, out: g * (SQRT_PI / 2) * (out * out).exp())
-defrule("special.erfcx(input)", input=lambda g, input, out: g * (2 * input * out - 2 / SQRT_PI))  # 7.10.1
+defrule("erf(input)", input=lambda g, input: g * (2 / SQRT_PI) * (-input * input).exp())  # DLMF 7.2.1
+defrule("erfc(input)", input=lambda g, input: g * (-2 / SQRT_PI) * (-input * input).exp())  # DLMF 7.2.2
+defrule("erfinv(input)", input=lambda g, out: g * (SQRT_PI / 2) * (out * out).exp())  # DLMF 7.2.1, of the inverse
+defrule("special.erfcx(input)", input=lambda g, input, out: g * (2 * input * out - 2 / SQRT_PI))  # DLMF 7.10.1
 defrule("special.ndtr(input)", input=lambda g, input: g * (input * input * -0.5).exp() / math.sqrt(2 * math.pi))
 defrule("special.ndtri(input)", input=lambda g, out: g * (out * out * 0.5).exp() * math.sqrt(2 * math.pi))
 defrule("special.log_ndtr(input)", input=lambda g, input, out: g * (input * input * -0.5 - out).exp() / math.sqrt(2 * math.pi))
 defrule("special.entr(input)", input=lambda g, input: g * (-1 - input.log()))
-defrule("lgamma(input)", "special.gammaln", input=lambda g, input: g * torch.digamma(input))  # 5.2.2
-defrule("mvlgamma(input, p)", "special.multigammaln", input=lambda g, input, p: g * sum(torch.digamma(input - j / 2) for j in range(p)))  # 35.3.4
-defrule("digamma(input)", "special.digamma", "special.psi", input=lambda g, input: g * torch.polygamma(1, input))  # 5.15.1
-polygamma = defrule("polygamma(n, input)", "special.polygamma", input=lambda g, n, input: g * torch.polygamma(n + 1, input)).call  # 5.15.1
-defrule("i0(input)", "special.i0", input=lambda g, input: g * torch.special.i1(input))  # 10.29.3
-defrule("special.i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.4
-defrule("special.i0e(input)", input=lambda g, input, out: g * (torch.special.i1e(input) - input.sgn() * out))
-defrule("special.i1e(input)", input=lambda g, input, out: g * (torch.special.i0e(input) - out * (input.sgn() + 1 / nonzero(input))).where(input != 0, 0.5))
+defrule("lgamma(input)", "special.gammaln", input=lambda g, input: g * torch.digamma(input))  # DLMF 5.2.2
+defrule("mvlgamma(input, p)", "special.multigammaln", input=lambda g, input, p: g * sum(torch.digamma(input - j / 2) for j in range(p)))  # DLMF 35.3.4
+defrule("digamma(input)", "special.digamma", "special.psi", input=lambda g, input: g * torch.polygamma(1, input))  # DLMF 5.15.1
+polygamma = defrule("polygamma(n, input)", "special.polygamma", input=lambda g, n, input: g * torch.polygamma(n + 1, input)).call  # DLMF 5.15.1
+defrule("i0(input)", "special.i0", input=lambda g, input: g * torch.special.i1(input))  # DLMF 10.29.3
+defrule("special.i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # DLMF 10.29.2
+defrule("special.i0e(input)", input=lambda g, input, out: g * (torch.special.i1e(input) - input.sgn() * out))  # DLMF 10.29.3
+defrule("special.i1e(input)", input=lambda g, input, out: g * (torch.special.i0e(input) - out * (input.sgn() + 1 / nonzero(input))).where(input != 0, 0.5))  # DLMF 10.29.2
 defrule("igamma(input, other)", "special.gammainc", input=lambda g: unknown("igamma", "input"), other=lambda g, input, other: g * gamma_density(input, other))
 defrule("igammac(input, other)", "special.gammaincc", input=lambda g: unknown("igammac", "input"), other=lambda g, input, other: -g * gamma_density(input, other))
-defrule("special.zeta(input, other)", input=lambda g: unknown("zeta", "input"), other=lambda g, input, other: g * (-input * torch.special.zeta(input + 1, other)))  # 25.11.17
-defrule("special.bessel_j0(input)", input=lambda g, input: g * -torch.special.bessel_j1(input))  # 10.6.3
-defrule("special.bessel_j1(input)", input=lambda g, input, out: g * (torch.special.bessel_j0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.6.2
-defrule("special.bessel_y0(input)", input=lambda g, input: g * -torch.special.bessel_y1(input))  # 10.6.3
-defrule("special.bessel_y1(input)", input=lambda g, input, out: g * (torch.special.bessel_y0(input) - out / input))  # 10.6.2
-defrule("special.modified_bessel_i0(input)", input=lambda g, input: g * torch.special.i1(input))  # 10.29.3
-defrule("special.modified_bessel_i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # 10.29.2
-defrule("special.modified_bessel_k0(input)", input=lambda g, input: g * -torch.special.modified_bessel_k1(input))  # 10.29.3
-defrule("special.modified_bessel_k1(input)", input=lambda g, input, out: g * (-torch.special.modified_bessel_k0(input) - out / input))  # 10.29.2
-defrule("special.scaled_modified_bessel_k0(input)", input=lambda g, input, out: g * (out - torch.special.scaled_modified_bessel_k1(input)))
-defrule("special.scaled_modified_bessel_k1(input)", input=lambda g, input, out: g * (out - torch.special.scaled_modified_bessel_k0(input) - out / input))
-defrule("special.spherical_bessel_j0(input)", input=lambda g, input: g * sinc_slope(input / math.pi) / math.pi)  # 10.49.3
+defrule("special.zeta(input, other)", input=lambda g: unknown("zeta", "input"), other=lambda g, input, other: g * (-input * torch.special.zeta(input + 1, other)))  # DLMF 25.11.17
+defrule("special.bessel_j0(input)", input=lambda g, input: g * -torch.special.bessel_j1(input))  # DLMF 10.6.3
+defrule("special.bessel_j1(input)", input=lambda g, input, out: g * (torch.special.bessel_j0(input) - out / nonzero(input)).where(input != 0, 0.5))  # DLMF 10.6.2
+defrule("special.bessel_y0(input)", input=lambda g, input: g * -torch.special.bessel_y1(input))  # DLMF 10.6.3
+defrule("special.bessel_y1(input)", input=lambda g, input, out: g * (torch.special.bessel_y0(input) - out / input))  # DLMF 10.6.2
+defrule("special.modified_bessel_i0(input)", input=lambda g, input: g * torch.special.i1(input))  # DLMF 10.29.3
+defrule("special.modified_bessel_i1(input)", input=lambda g, input, out: g * (torch.i0(input) - out / nonzero(input)).where(input != 0, 0.5))  # DLMF 10.29.2
+defrule("special.modified_bessel_k0(input)", input=lambda g, input: g * -torch.special.modified_bessel_k1(input))  # DLMF 10.29.3
+defrule("special.modified_bessel_k1(input)", input=lambda g, input, out: g * (-torch.special.modified_bessel_k0(input) - out / input))  # DLMF 10.29.2
+defrule("special.scaled_modified_bessel_k0(input)", input=lambda g, input, out: g * (out - torch.special.scaled_modified_bessel_k1(input)))  # DLMF 10.29.3
+defrule("special.scaled_modified_bessel_k1(input)", input=lambda g, input, out: g * (out - torch.special.scaled_modified_bessel_k0(input) - out / input))  # DLMF 10.29.2
+defrule("special.spherical_bessel_j0(input)", input=lambda g, input: g * sinc_slope(input / math.pi) / math.pi)  # DLMF 10.49.3
 
 # fmt: on
 
