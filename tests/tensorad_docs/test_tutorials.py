@@ -73,6 +73,20 @@ def code(cells: list[Any]) -> list[Any]:
 
 
 @ALL
+def test_a_tutorial_takes_ten_to_twenty_minutes(tutorial: Tutorial) -> None:
+    cells = [cell for cell in tutorial.read().cells if not kind_of(cell)]
+    exercises = next(place for place, cell in enumerate(cells) if cell.source.startswith("## Exercises"))
+    prose = "\n".join(cell.source for cell in cells[:exercises] if cell.cell_type == "markdown")
+    words = [word for word in prose.split() if re.search(r"\w", word)]
+    lines = [line for cell in code(cells[:exercises]) for line in cell.source.splitlines() if line.strip()]
+    minutes = len(words) / 200 + len(lines) * 5 / 60
+    if tutorial.name == "first-gradient":  # "in five minutes"
+        assert minutes < 7
+    else:
+        assert 10 < minutes < 20
+
+
+@ALL
 def test_the_first_gradient_is_on_the_first_screen(tutorial: Tutorial) -> None:
     first, second, *_ = tutorial.read().cells
     assert first.cell_type == "markdown"

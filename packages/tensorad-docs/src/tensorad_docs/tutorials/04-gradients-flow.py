@@ -2,7 +2,7 @@
 # # How do gradients propagate?
 #
 # At the end you know what travels back through a program, where it is added up and where it fades, and why the order
-# of the backward pass matters: the naive recursion is tried, and three that are wrong. Twenty minutes.
+# of the backward pass matters: the naive recursion is tried, and two that are wrong. Twenty minutes.
 
 # %%
 # %load_ext tensorad
@@ -23,14 +23,9 @@ for name, value in {"y": y, "a": a, "b": b, "u": u, "x": x}.items():
 # ## What is a cotangent?
 #
 # The *cotangent* of a value is the gradient of the target by it: how fast `y` would change if this value changed, and
-# all that was computed before it stayed as it is. That of `u` is 22. So if `u` were 9.001 instead of 9, `y` should
-# grow by about 0.022. The rest of the program can be run again from there:
-
-# %%
-u_moved = 9.001
-2 * u_moved * (u_moved - 7) - 36
-
-# %% [markdown]
+# all that was computed before it stayed as it is. That of `u` is 22. So if `u` were 9.001 instead of 9, `y` would grow
+# by about 0.022.
+#
 # The cotangent of `y` itself is 1. Everything else follows from it, op by op and backwards: each op hands on to its
 # operands what it was given, times its own derivative. `y = a * b` hands $1 \cdot b = 2$ to `a` and $1 \cdot a = 18$
 # to `b`. Those two hand $2 \cdot 2 = 4$ and $18 \cdot 1 = 18$ to `u`, and there they are added up: 22. Then `u =
@@ -47,7 +42,7 @@ assert [each.item() for each in g.gradient(y, [y, a, b, u, x])] == [1, 2, 18, 22
 assert [each.item() for each in (y, a, b, u, x)] == [36, 18, 2, 9, 3]
 handed_on = [[(each.node.name, each.value.item()) for each in step.received] for step in g.steps(y, x)]
 assert handed_on == [[("a", 2), ("b", 18)], [("u", 18)], [("u", 4)], [("x", 132)]]
-assert abs((2 * u_moved * (u_moved - 7) - 36) - 0.022) < 1e-5
+assert abs(2 * 9.001 * (9.001 - 7) - 36 - 0.022) < 1e-5
 
 # %% [markdown]
 # ## Who says that it begins with 1?
@@ -64,8 +59,8 @@ print(g.gradient(w, v, cotangent=torch.tensor([0.0, 1.0, 0.0])))
 print(g.gradient(w, v, cotangent=torch.tensor([1.0, 10.0, 100.0])))
 
 # %% [markdown]
-# The seed says how much each entry of the target counts. All ones: the gradient is that of the sum of the entries. A
-# single one: that of the second entry alone. The result is linear in the seed: the third line has the gradient of the
+# The seed says how much each entry of the target counts. All ones give the gradient of the sum of the entries; a
+# single one, that of the second entry alone. The result is linear in the seed: the third line has the gradient of the
 # first entry once, that of the second 10 times, and that of the third 100 times.
 
 # %% tags=["check"]
@@ -272,11 +267,11 @@ assert 15 < 65533 / (4 * 2**10 - 3) < 17
 assert (4 * 2**50 - 3) / 1e6 > 100 * 366 * 86400
 
 # %% [markdown]
-# ## Three recursions that are wrong
+# ## Two recursions that are wrong
 #
-# `at_once` keeps apart what has just arrived, `g`, and what has arrived in all, `sums`. Here are three recursions
-# that mix these up. The first hands on the sum so far. The second sets the number, where it should add. The third
-# lets each node hand on only once, which is quick: what arrives later is added up, and stays there.
+# `at_once` keeps apart what has just arrived, `g`, and what has arrived in all, `sums`. Here are two recursions that
+# mix these up. The first hands on the sum so far. The second lets each node hand on only once, which is quick: what
+# arrives later is added up, and stays there.
 
 
 # %%
@@ -284,12 +279,6 @@ def sum_so_far(node, g, sums):
     sums[node] = sums.get(node, 0) + g
     for parent, pull in edges(node):
         sum_so_far(parent, pull(sums[node], node.saved), sums)
-
-
-def only_the_last(node, g, sums):
-    sums[node] = g
-    for parent, pull in edges(node):
-        only_the_last(parent, pull(g, node.saved), sums)
 
 
 def only_the_first(node, g, sums):
@@ -309,39 +298,37 @@ with ts.Grad() as g:
     a = 2 * u
     b = u - 7
     y = a * b
-for wrong in (sum_so_far, only_the_last, only_the_first):
+for wrong in (sum_so_far, only_the_first):
     wrong(y.node, torch.tensor(1.0), sums := {})
     print(f"{wrong.__name__:15} u: {sums[u.node].item():5}  x: {sums[x.node].item():5}")
 print(f"{'g.gradient':15} u: {g.gradient(y, u).item():5}  x: {g.gradient(y, x).item():5}")
 
 # %% [markdown]
-# Each of them runs, and none gives 132. Follow the first: 4 comes to `u` by way of `a`, and goes on to `x` as
+# Both run, and neither gives 132. Follow the first: 4 comes to `u` by way of `a`, and goes on to `x` as
 # $4 \cdot 6 = 24$. Then 18 comes by way of `b`. The sum is 22, which goes on as $22 \cdot 6 = 132$. Together that is
-# 156: the 4 has been handed on twice. The second has forgotten the 4. The third has the right number at `u`, but `x`
-# has only heard of the 4.
+# 156: the 4 has been handed on twice. The second has the right number at `u`, but `x` has only heard of the 4.
 #
-# All three are right where no value is used twice. So a test on a chain of ops does not find the mistake; a diamond
-# does.
+# Both are right where no value is used twice. So a test on a chain of ops does not find the mistake; a diamond does.
 
 # %% tags=["check"]
 results = []
-for wrong in (sum_so_far, only_the_last, only_the_first):
+for wrong in (sum_so_far, only_the_first):
     wrong(y.node, torch.tensor(1.0), arrived := {})
     results.append((arrived[u.node].item(), arrived[x.node].item()))
-assert results == [(4 + 18, 4 * 6 + 22 * 6), (18, 18 * 6), (4 + 18, 4 * 6)] == [(22, 156), (18, 108), (22, 24)]
+assert results == [(4 + 18, 4 * 6 + 22 * 6), (4 + 18, 4 * 6)] == [(22, 156), (22, 24)]
 by_torch = torch.tensor(3.0, requires_grad=True)
 (2 * by_torch.square() * (by_torch.square() - 7)).backward()
 assert g.gradient(y, x).item() == by_torch.grad.item() == 132
 with ts.Grad():
     chain = torch.exp(torch.sin(3 * x))
-for wrong in (sum_so_far, only_the_last, only_the_first):
+for wrong in (sum_so_far, only_the_first):
     wrong(chain.node, torch.tensor(1.0), arrived := {})
     by_torch = torch.tensor(3.0, requires_grad=True)
     torch.exp(torch.sin(3 * by_torch)).backward()
     torch.testing.assert_close(arrived[x.node], by_torch.grad, rtol=1e-6, atol=0)
 
 # %% [markdown]
-# These recursions ran beside the engine. One can also be swapped in. `g.gradient` asks the function
+# One of them can be swapped in. `g.gradient` asks the function
 # `tensorad.grad.backward` for a dict, which has the cotangent of each node, and `patch` puts another function in its
 # place for the length of a block:
 
@@ -359,8 +346,7 @@ with patch("tensorad.grad.backward", swapped_in):
 print(f"swapped in: {by_recursion.item()}, after it: {g.gradient(y, x).item()}")
 
 # %% [markdown]
-# Now the engine itself answers 156, with no error and no warning. After the block it has its own loop again, and
-# answers 132.
+# Now the engine itself answers 156, with no error and no warning; after the block, 132.
 
 # %% tags=["check"]
 import warnings
@@ -379,7 +365,7 @@ assert g.gradient(y, x).item() == by_torch.grad.item() == 132
 # A node may hand on its cotangent when nothing more can arrive: after all nodes that use it have had their turn. An
 # order in which each node comes after all that it depends on is called *topological*, and here we need one backwards.
 # There is one for free. Nodes are numbered as they are made, and an op runs after its operands exist. So whatever
-# uses a node has a larger number. It is enough to let the node with the largest number go first, always:
+# uses a node has a larger number. The node with the largest number goes first, always:
 
 
 # %%
@@ -418,7 +404,6 @@ print(f"{visits} visits, gradient {sums[x.node].item():.6g}; tensorad: {g.gradie
 # %% [markdown]
 # Tensorad sorts the nodes between sources and target by number, once, and goes through them in a loop. Since there is
 # no recursion, a long chain of ops is no harder than a short one; Python ends a recursion after some thousand calls.
-# Other engines find a topological order by searching the graph from the target, which serves as well.
 
 # %% tags=["check"]
 leaf = torch.tensor(1.0, requires_grad=True)
@@ -468,11 +453,10 @@ assert [step.node.op for step in g.steps(h, x)] == ["sigmoid"] * 10
 # %% [markdown]
 # The same happens in a network. Here are twelve layers, each a matrix and a sigmoid. The matrices are random, of a
 # size that leaves the length of a vector as it is, on average; so what is lost is lost in the sigmoids. `g.flow`
-# measures the norm of each cotangent, the root of the sum of its squares. In the upper plot, the pass goes from left to
-# right, from the loss back to the first layer. In the lower are the two sources, the first and the last output: `new₁`
-# and `new₁₂`, the values that were called `new` in the first and the last layer. Both scales are logarithmic: a
-# straight line downwards is a constant factor for each layer. Below 10⁻⁶ times the target's own cotangent, `g.flow`
-# speaks of vanishing.
+# measures the norm of each cotangent, the root of the sum of its squares. The upper plot follows the pass from the
+# loss, on the left, back to the first layer. The lower has the two sources, the outputs of the first and the last
+# layer, `new₁` and `new₁₂`. On these logarithmic scales, a straight line is a constant factor for each layer. Below
+# 10⁻⁶ times the target's own cotangent, `g.flow` speaks of vanishing.
 
 
 # %%

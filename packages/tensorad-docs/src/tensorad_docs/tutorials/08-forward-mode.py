@@ -2,7 +2,7 @@
 # # Forward mode from the same rules
 #
 # Derivatives can travel forward as well, beside the values. At the end you will know how, why one table of rules is
-# enough for both directions, and which direction a Jacobian or a Hessian asks for. Twenty minutes.
+# enough for both directions, and which direction a Jacobian or a Hessian asks for. Fifteen minutes.
 
 # %%
 # %load_ext tensorad
@@ -365,7 +365,8 @@ assert ts.hvp(lambda p: volume(p[0], p[1]), (p,), (v,)).tolist() == [10, 6]
 # | the Jacobian, $m < n$ | `ts.jacobian`, by rows | $m$ back | grows |
 # | the Jacobian, $n < m$ | `ts.jacobian`, by columns | $n$ forward | grows: `ts.jacobian` records the function once |
 # | the Hessian times a vector | forward over reverse, or `ts.hvp` | 1 of each, or 2 back | grows |
-#
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]

@@ -517,7 +517,8 @@ assert "float32" in str(warned[0].message)
 # | is NaN under a `where` | `masked=True`, or a harmless number inside |
 # | depends on a convention | `ts.Grad(check="corners")`, then `g.corners()` |
 # | looks right, and is not | `ts.gradcheck` in float64 |
-#
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown]
