@@ -14,6 +14,7 @@ from tensorad.call import Op
 from tensorad.conventions import CONVENTIONS
 from tensorad.op import OPS, ROWS, find
 
+NAMES = [*OPS]  # before other tests add rules of their own
 PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 
 
@@ -131,7 +132,7 @@ def test_a_row_without_source() -> None:
 
 
 def test_every_row_can_be_shown() -> None:
-    for name in OPS:
+    for name in NAMES:
         card = ts.rule(name)
         assert card.name in repr(card)
         assert len(card.formulas) == (len(ROWS[OPS[name]].rules) if isinstance(ROWS.get(OPS[name]), Op) else 0) or (
