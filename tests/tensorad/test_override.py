@@ -166,6 +166,8 @@ def test_a_clipped_gradient() -> None:
         (torch.relu, {"inputt": lambda g: g}, ts.RuleError, "names inputt: no such argument, there is input"),
         (torch.relu, {"input": lambda g, foo: g}, ts.RuleError, "names foo"),
         (torch.relu, {}, ts.RuleError, "which rule"),
+        (torch.add, {}, ts.RuleError, r"override\(add, <argument>"),
+        (torch.dropout, {}, ts.RuleError, r"override\(dropout, <argument>"),
         (torch.cat, {"tensors": lambda g: g}, ts.RuleError, "one rule for all operands"),
         (print, {"input": lambda g: g}, ts.ArgumentError, "no function of torch's"),
         ("no_such_op", {"input": lambda g: g}, ts.ArgumentError, "no function of torch's"),

@@ -114,6 +114,7 @@ def test_functions_of_torch_say_what_they_are() -> None:
     for name in FUNCTIONS:
         text, card = inspect.getdoc(getattr(ts, name)) or "", rule(name)
         assert card.name in text
+        assert OPS[getattr(ts, name).__name__] is getattr(ts, name), "it is called by a name of its own"
         assert re.match(r"(torch|`).* (on Tensors|as a Tensor)", text), name
         assert "a constant" in text or f'`tensorad.rule("{card.name.partition("(")[0]}")` shows' in text, name
 

@@ -48,7 +48,6 @@ def typed(name: str) -> str:
 def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
     """Let `call` answer for `name` and `aliases`: as torch's functions, as Tensor methods and as `ts.name`."""
     if call.__doc__ is None:
-        call.__name__ = call.__qualname__ = name
         describe(call, name)
     for each in (name, *aliases):
         for function in find(each):
@@ -61,9 +60,9 @@ def register(name: str, call: Callable[..., Any], *aliases: str) -> None:
 
 
 def describe(call: Callable[..., Any], form: str, notes: str | None = None) -> None:
-    """Give a call its docstring: what is torch's about it, and where its derivative is shown."""
+    """Give a call its name, and its docstring: what is torch's about it, and where its derivative is shown."""
     form = typed(form)
-    name = form.partition("(")[0]
+    name = call.__name__ = call.__qualname__ = form.partition("(")[0]
     same = "with the same arguments, shapes and dtypes, and the same errors"
     first = f"torch's `{form}`, on Tensors: {same}." if find(name) else f"`{form}`, on Tensors."
     about = f"""The contexts that are open record each result of a floating or complex dtype, unless all operands are
