@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorad
-from tensorad.op import OPS, ROWS, spaces
+from tensorad.op import OPS, ROWS, find, spaces
 from tensorad.rule import RuleCard, rule
 
 HEAD = """# Every rule
@@ -61,40 +61,40 @@ def page() -> str:
     cards = list({(card.file, card.name): card for card in rows.values()}.values())
     constants = ", ".join(f"`{name}`" for name, call in OPS.items() if ROWS.get(call, call) is None)
     files = sorted({card.file for card in cards if card.file.startswith("rules/")})
-    linked = {anchor(card): card for card in reversed(cards)}  # of one name: what users call, before what it calls
+    linked = {anchor(card.name): card for card in reversed(cards)}  # of one name: what users call, before what it calls
     families = [family(file, [card for card in cards if card.file == file], linked) for file in files]
     return "\n".join([HEAD, *families, "## Without a derivative\n", f"Declared as constants: {constants}.\n"])
 
 
 def names_page() -> str:
     """The page of all functions that `ts.` offers under torch's names, as Markdown."""
-    families: dict[str, dict[str, tuple[RuleCard, list[str]]]] = {}  # file -> a row there, and its names in tensorad
+    families: dict[str, dict[str, list[str]]] = {}  # file -> the name of a row there -> its names in tensorad
     for name in dir(tensorad):
         if name in OPS:
             card = rule(name)
-            families.setdefault(card.file, {}).setdefault(card.name, (card, []))[1].append(name)
-    others = {
-        file: chain.from_iterable(names for _, names in families.pop(file).values()) for file in ("creation.py", "")
-    }
-    parts = [section(title(file), families[file].values()) for file in sorted(families) if file.startswith("rules/")]
-    filled = f"## [Filled tensors](tensors.md#filled-tensors)\n\n{_codes(others['creation.py'])}\n"
-    without = f"## [Without a derivative](../rules.md#without-a-derivative)\n\n{_codes(others[''])}\n"
+            families.setdefault(card.file, {}).setdefault(card.name, []).append(name)
+    made, constants = (_codes(chain(*families[file].values())) for file in ("creation.py", ""))
+    parts = [section(title(file), families[file]) for file in sorted(families) if file.startswith("rules/")]
+    filled = f"## [Filled tensors](tensors.md#filled-tensors)\n\n{made}\n"
+    without = f"## [Without a derivative](../rules.md#without-a-derivative)\n\n{constants}\n"
     return "\n".join([NAMES_HEAD, *parts, filled, without])
 
 
-def section(heading: str, rows: Iterable[tuple[RuleCard, list[str]]]) -> str:
+def section(heading: str, rows: dict[str, list[str]]) -> str:
     """The functions of one family: the names of each in tensorad, torch's with its arguments, the way to its rule."""
     table = ["| function | torch's | rule |", "|---|---|---|"]
-    for card, names in rows:
-        name, bracket, _ = card.name.partition("(")
-        arguments = card.name.removeprefix(name) if bracket else _arguments(OPS[names[0]])
-        link = f"[{name.rpartition('.')[2]}](../rules.md#{anchor(card)})"
+    for form, names in rows.items():
+        name, bracket, _ = form.partition("(")
+        arguments = form.removeprefix(name) if bracket else _arguments(OPS[names[0]])
+        link = f"[{name.rpartition('.')[2]}](../rules.md#{anchor(form)})"
         table.append(f"| {_codes(names)} | `{torchs(name)}{arguments}` | {link} |")
     return "\n".join([f"## {heading}\n", *table, ""])
 
 
 def torchs(name: str) -> str:
-    """Where torch has a function: `torch.sin`, `torch.Tensor.view`."""
+    """Where torch has a function: `torch.sin`, `torch.Tensor.view`; the name alone of one that it has for itself."""
+    if not find(name):
+        return name
     homes = dict(zip(("torch", "torch.nn.functional", "torch.special", "torch.Tensor"), spaces(), strict=True))
     return f"{next((home for home, space in homes.items() if hasattr(space, name)), 'torch')}.{name}"
 
@@ -105,9 +105,9 @@ def _arguments(call: Any) -> str:
     return str(inspect.Signature(bare))
 
 
-def anchor(card: RuleCard) -> str:
-    """What links on the site lead to, of a row on the page of all rules."""
-    return f"ts.{card.name.partition('(')[0]}"
+def anchor(row: str) -> str:
+    """What links on the site lead to, for the row of that name on the page of all rules."""
+    return f"ts.{row.partition('(')[0]}"
 
 
 def _codes(names: Iterable[str]) -> str:
@@ -124,7 +124,7 @@ def family(file: str, cards: list[RuleCard], linked: dict[str, RuleCard]) -> str
     text = Path(tensorad.__file__).with_name("rules").joinpath(Path(file).name).read_text()
     about = text.split('"""')[1].strip().splitlines()[0]
     table = ["| op | cotangents | saves | literature |", "|---|---|---|---|"]
-    table += [row(card, linked[anchor(card)] is card) for card in cards]
+    table += [row(card, linked[anchor(card.name)] is card) for card in cards]
     notes = [f"- {note}" for card in cards for note in card.notes]
     fold = f'??? note "The source: {file}"\n'
     source = textwrap.indent(f"```python\n{text}```\n", "    ")
@@ -134,7 +134,7 @@ def family(file: str, cards: list[RuleCard], linked: dict[str, RuleCard]) -> str
 
 def row(card: RuleCard, linked: bool) -> str:
     """A row of a family's table, and whether links lead to it."""
-    name = f"`{card.name}`" + f"{{#{anchor(card)}}}" * linked
+    name = f"`{card.name}`" + f"{{#{anchor(card.name)}}}" * linked
     if card.kind == "composed":
         return f"| {name} | made of other ops | | {cited(card.source)} |"
     name += ", *linear*" * (card.kind == "linear op") + ", *internal*" * card.internal
